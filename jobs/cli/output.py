@@ -1,0 +1,70 @@
+"""How the command line speaks: tables and sentences for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, ParamSpec
+
+import typer
+from rich.console import Console
+
+from jobs.errors import InstaShareError
+
+__all__ = ["DataDir", "Json", "answer", "complain", "guarded", "notice", "people"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DataDir = Annotated[
+    Path,
+    typer.Option("--data-dir", help="Folder that holds one installation's data and secrets.", show_default=".instashare"),
+]
+
+people = Console(highlight=False, soft_wrap=True)
+notices = Console(stderr=True, highlight=False, soft_wrap=True)
+
+P = ParamSpec("P")
+
+
+def answer(data: Mapping[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:
+    """Give the verb's result: `data` as one JSON object, or `show(console)` for a person."""
+    if as_json:
+        sys.stdout.write(json.dumps(data, default=str, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+    else:
+        show(people)
+
+
+def notice(text: str, as_json: bool = False) -> None:
+    """Tell a person on stderr what is going on; programs that asked for JSON hear nothing."""
+    if not as_json:
+        notices.print(text)
+
+
+def complain(error: InstaShareError, as_json: bool) -> NoReturn:
+    """Say what went wrong and what to do, and exit with the error's code."""
+    if as_json:
+        body = {"error": {"code": error.code, "message": error.message, "cure": error.cure}}
+        sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
+    else:
+        notices.print(f"[bold red]{error.code}[/]: {error.message}", markup=True)
+        if error.cure:
+            notices.print(f"  {error.cure}", markup=False)
+    raise typer.Exit(error.exit_code)
+
+
+def guarded(verb: Callable[P, None]) -> Callable[P, None]:
+    """Wrap a verb so that an InstaShareError becomes a sentence (or JSON, if its `as_json` is true) and an exit code."""
+
+    @functools.wraps(verb)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            verb(*args, **kwargs)
+        except InstaShareError as error:
+            complain(error, bool(kwargs.get("as_json")))
+
+    return wrapped
