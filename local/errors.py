@@ -12,7 +12,7 @@ __all__ = ["NotInstalled", "PortTaken", "ServiceFailed", "StackError"]
 
 
 class StackError(Exception):
-    """A fault of the local stack with a stable code, a sentence that says what happened and one that says what to do."""
+    """A fault of the local stack with a stable code: what happened in one sentence, what to do in another."""
 
     def __init__(self, code: str, message: str, cure: str = "") -> None:
         super().__init__(message)

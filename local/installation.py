@@ -10,13 +10,12 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from local.errors import NotInstalled, StackError
+from local.tokens import new_signing_key
 
 __all__ = [
     "DEFAULT_STORAGE_LIMIT",
@@ -288,7 +287,7 @@ def _make_secrets() -> Secrets:
         secret_key=_make_key("sb_secret_"),
         jwt_secret=secrets.token_hex(32),
         auth_secret=secrets.token_hex(32),
-        signing_key=_make_signing_key(),
+        signing_key=new_signing_key(),
         passwords={role: secrets.token_hex(16) for role in ROLES},
     )
 
@@ -298,21 +297,3 @@ def _make_key(prefix: str) -> str:
     random = secrets.token_urlsafe(32).replace("-", "").replace("_", "")[:22].ljust(22, "0")
     digest = hashlib.sha256(f"supabase-self-hosted|{prefix}{random}".encode()).digest()
     return f"{prefix}{random}_{base64.urlsafe_b64encode(digest).decode()[:8]}"
-
-
-def _make_signing_key() -> dict[str, str]:
-    numbers = ec.generate_private_key(ec.SECP256R1()).private_numbers()
-
-    def encode(number: int) -> str:
-        return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
-
-    return {
-        "kty": "EC",
-        "crv": "P-256",
-        "alg": "ES256",
-        "use": "sig",
-        "kid": secrets.token_hex(8),
-        "x": encode(numbers.public_numbers.x),
-        "y": encode(numbers.public_numbers.y),
-        "d": encode(numbers.private_value),
-    }

@@ -1,0 +1,114 @@
+"""One service of the stack: the program, how to tell that it is ready, and how it is started and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Service", "answers", "end", "kill_group", "launch", "wait_until"]
+
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Service:
+    """A program of the stack.
+
+    `ready` answers quickly whether it serves; `url` is where, for people. `user` is the uid and gid it must run as.
+    `stop_signal` asks it to end, after `stop_seconds` it is killed; `ready_seconds` is how long a start may take.
+    """
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    ready: Callable[[], bool]
+    url: str | None = None
+    user: tuple[int, int] | None = None
+    cwd: Path = field(default=Path("/"))
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 5.0
+    ready_seconds: float = 30.0
+
+
+def launch(service: Service, log: Path) -> subprocess.Popen[bytes]:
+    """Start a service in a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone.
+
+    On Linux the kernel ends it when the supervisor dies. Call this on the main thread: the kernel means the thread.
+    Raises OSError if the program cannot be started.
+    """
+    parent = os.getpid()
+
+    def follow_parent() -> None:
+        if _libc is not None:
+            _libc.prctl(PR_SET_PDEATHSIG, int(service.stop_signal))
+            if os.getppid() != parent:  # it died before the line above
+                os._exit(1)
+
+    uid, gid = service.user or (None, None)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            list(service.argv),
+            env=dict(service.env),
+            cwd=service.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=follow_parent,
+            umask=0o077,
+            user=uid,
+            group=gid,
+            extra_groups=None if uid is None else [],
+        )
+
+
+def end(process: subprocess.Popen[bytes], service: Service) -> None:
+    """Ask a service to end, wait, and kill it and what it started if it does not."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(service.stop_signal)
+        try:
+            process.wait(service.stop_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+    kill_group(process.pid)
+
+
+def kill_group(leader: int) -> None:
+    """Kill what is left of the session that a service led."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def answers(url: str, seconds: float = 1.0) -> bool:
+    """Tell whether a GET of this loopback address succeeds."""
+    try:
+        with _direct.open(url, timeout=seconds) as reply:
+            return bool(200 <= reply.status < 300)
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait until a service is ready; False when it ended or the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if ready():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # looked up before the fork, where loading could hang
