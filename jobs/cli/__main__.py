@@ -1,0 +1,8 @@
+"""`python -m jobs.cli`."""
+
+from __future__ import annotations
+
+from jobs.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The `instashare` command: every verb, and how a wrong call is answered."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+import tomllib
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+
+from jobs.cli import bench, database, jobs, schedule, tests, users
+from jobs.cli.output import DEFAULT_DATA_DIR, ROOT, DataDir, Json, answer, guarded, write_json
+from jobs.errors import NotReadyError
+
+__all__ = ["build", "main"]
+
+
+def build() -> typer.Typer:
+    """Assemble the application from its rooms, in the order in which `--help` shows them."""
+    app = typer.Typer(
+        name="instashare",
+        help="Share documents on Supabase: the stack, the main job, and the tools of an operator.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    for room in (database, jobs, schedule, users, tests, bench):
+        room.register(app)
+
+    @app.command(rich_help_panel="Operating")
+    @guarded
+    def keys(as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+        """Make or change a deployment's keys (not built yet)."""
+        raise NotReadyError(
+            "not_built",
+            "The verb `keys` is not built yet.",
+            "`instashare status --json` prints the local stack's keys.",
+        )
+
+    @app.command(rich_help_panel="Development")
+    @guarded
+    def version(as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+        """Print the version of InstaShare and of what it runs on."""
+        with (ROOT / "pyproject.toml").open("rb") as file:
+            number = tomllib.load(file)["project"]["version"]
+        facts = {
+            "version": number,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": {name: importlib.metadata.version(name) for name in ("fastapi", "psycopg", "deflate", "typer")},
+        }
+
+        def show(console: Console) -> None:
+            console.print(f"InstaShare {number} (Python {facts['python']}, {facts['platform']})")
+
+        answer(facts, as_json, show)
+
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 3 not ready or not running.
+
+    A wrong call is answered on stderr for people, and as one JSON object on stdout where `--json` was given.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    own = given[: given.index("--")] if "--" in given else given
+    try:
+        code = build()(args=given or ["--help"], prog_name="instashare", standalone_mode="--json" not in own)
+    except typer.TyperException as error:
+        cure = "See `instashare --help`, or --help after any verb."
+        write_json({"error": {"code": "wrong_usage", "message": error.format_message(), "cure": cure}})
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
