@@ -45,7 +45,7 @@ def shared_pool() -> Executor:
 
 
 def in_blocks(pieces: Iterable[Bytes]) -> Iterator[Bytes]:
-    """Cut pieces of any length into blocks of BLOCK bytes (the last: what is left). Pieces of that length are not copied."""
+    """Cut pieces of any length into blocks of BLOCK bytes; a piece of just that length is not copied."""
     rest = bytearray()
     for piece in pieces:
         if not rest and len(piece) == BLOCK:

@@ -6,6 +6,7 @@ Sources and targets are anything of these shapes; `jobs.storage` has those over 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import Protocol, cast
 
 from isal import isal_zlib
@@ -32,12 +33,13 @@ class Ending(Protocol):
 
 
 class Readable(Protocol):
-    """An object to read: its size in bytes, its bytes from the first on, its last bytes."""
+    """An object to read once: its size in bytes, its bytes from the first on, its last bytes."""
 
     @property
     def size(self) -> int: ...
     def blocks(self) -> Iterator[Bytes]: ...
     def tail(self, length: int) -> Ending: ...
+    def close(self) -> None: ...
 
 
 class Writable(Protocol):
@@ -60,8 +62,10 @@ def archive(
     `on_progress` hears the bytes of the document taken so far; whatever `check` raises stops the work. Raises
     SourceLength, and what source and target raise.
     """
-    job = compress(source.blocks(), source.size, entry, preset, on_progress=on_progress, check=check)
-    _sent(target.write(job), job.result.archive_size)
+    with closing(source):
+        job = compress(source.blocks(), source.size, entry, preset, on_progress=on_progress, check=check)
+        written = target.write(job)
+    _sent(written, job.result.archive_size)
     return job.result
 
 
@@ -77,9 +81,11 @@ def refresh(
 
     `on_progress` hears the bytes of the old archive taken so far. Raises ArchiveUnreadable when it is not ours.
     """
-    member = _member(source)[0]
-    result = rewritten(member, entry)
-    written = target.write(rewrite(_watched(source.blocks(), on_progress, check), member, entry), result.archive_size)
+    with closing(source):
+        member = _member(source)[0]
+        result = rewritten(member, entry)
+        pieces = rewrite(_watched(source.blocks(), on_progress, check), member, entry)
+        written = target.write(pieces, result.archive_size)
     _sent(written, result.archive_size)
     return result
 
@@ -104,13 +110,14 @@ def verify_whole(
     check: Callable[[], None] | None = None,
 ) -> ArchiveResult:
     """Read an archive whole and inflate it; raise ArchiveDamaged unless size and CRC-32 are those of its directory."""
-    member, total = _member(source)
     crc32 = size = 0
-    for piece in _inflated(_data(_watched(source.blocks(), on_progress, check), member), member):
-        crc32 = isal_zlib.crc32(piece, crc32)
-        size += len(piece)
-        if size > member.size:
-            break
+    with closing(source):
+        member, total = _member(source)
+        for piece in _inflated(_data(_watched(source.blocks(), on_progress, check), member), member):
+            crc32 = isal_zlib.crc32(piece, crc32)
+            size += len(piece)
+            if size > member.size:
+                break
     if (crc32, size) != (member.crc32, member.size):
         raise ArchiveDamaged("its entry does not give back the document's checksum and size")
     return ArchiveResult(member.name, crc32, size, member.compressed_size, total, member.method)

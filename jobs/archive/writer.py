@@ -1,10 +1,11 @@
 """A ZIP file of one entry, written as a stream.
 
-Layout after PKWARE's APPNOTE 6.3.10. Two forms, of which sixteen readers were tried (Info-ZIP, 7-Zip, bsdtar, Java, Python, Go, .NET …):
+Layout after PKWARE's APPNOTE 6.3.10. Two forms, both read by sixteen readers (Info-ZIP, 7-Zip, Java, .NET, Go …):
 
-- exact: sizes and CRC in the local header, method 0 or 8, no data descriptor. Documents up to SMALL, and every rewritten archive.
-- streamed: method 8 and a data descriptor with its signature, since the CRC is known only at the end. Everything larger.
-  Never method 0 here: a reader that streams could not find the end.
+- exact: sizes and CRC in the local header, method 0 or 8, no data descriptor. Documents up to SMALL, and every
+  rewritten archive.
+- streamed: method 8 and a data descriptor with its signature, since the CRC is known only at the end. Everything
+  larger. Never method 0 here: a reader that streams could not find the end.
 
 ZIP64 only where a size may pass 4 GiB: some old readers know neither it nor need it.
 """
@@ -53,7 +54,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveResult:
-    """What was written: the entry's name, CRC-32, size and compressed size, the whole archive's size (bytes), its method."""
+    """What was written: the entry's safe name, CRC-32, sizes in bytes (the document's first), method (0 or 8)."""
 
     name: str
     crc32: int
@@ -92,8 +93,8 @@ def compress(
 ) -> Compression:
     """Make a ZIP file of `pieces`, a document of `size` bytes altogether.
 
-    `on_progress` hears how many bytes of the document have been taken; `check` is called before each piece and stops the
-    work by raising. The same bytes, entry and preset give the same archive on any pool. Memory: about
+    `on_progress` hears how many bytes of the document have been taken; `check` is called before each piece and stops
+    the work by raising. The same bytes, entry and preset give the same archive on any pool. Memory: about
     6 + 2 × processors blocks of 512 KiB. Raises SourceLength when the pieces are not `size` bytes.
     """
     taken = _counted(pieces, size, on_progress, check)
