@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from cronsim import CronSim, CronSimError
 from psycopg.rows import dict_row
 from rich.console import Console
 from rich.markup import escape
@@ -19,10 +17,10 @@ from jobs.cli.output import DEFAULT_DATA_DIR, DataDir, Json, answer, guarded
 from jobs.cli.target import find_target
 from jobs.cli.units import show_moment
 from jobs.errors import NotReadyError, OperationFailed, UsageError
+from jobs.runner import schedules
 
 __all__ = ["next_time", "register"]
 
-SECONDS = re.compile(r"([1-9]|[1-5][0-9]) seconds?")  # pg_cron's own form: 1 to 59
 Which = Annotated[str, typer.Argument(metavar="WHICH", help="The schedule's id, kind or title.")]
 
 
@@ -39,22 +37,15 @@ def register(app: typer.Typer) -> None:
     schedule.command("history")(guarded(history))
 
 
-def next_time(schedule: str, after: datetime) -> datetime:
-    """The first time after `after` (UTC) that a cron expression of five fields, or `N seconds`, names.
-
-    Raises UsageError for anything else, and for an expression that never comes.
-    """
-    if match := SECONDS.fullmatch(schedule.strip()):
-        return after + timedelta(seconds=int(match[1]))
+def next_time(schedule: str) -> datetime:
+    """When a schedule comes round next (UTC), as the runner reads it; raises UsageError where it cannot."""
     try:
-        if len(schedule.split()) != 5:
-            raise CronSimError("five fields")
-        return next(CronSim(schedule, after))
-    except (CronSimError, StopIteration):
+        return schedules.next_time(schedule, datetime.now(UTC))
+    except schedules.ScheduleError:
         raise UsageError(
             "schedule_invalid",
             f"{schedule!r} is no schedule.",
-            "Use five cron fields (minute hour day month weekday, UTC): '0 3 * * *'; or '1 seconds' to '59 seconds'.",
+            "Use five cron fields (minute hour day month weekday, UTC): '0 3 * * *'; or '1 second' to '59 seconds'.",
         ) from None
 
 
@@ -86,10 +77,10 @@ def set_schedule(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Change when a schedule is due."""
-    upcoming = next_time(schedule, datetime.now(UTC))
+    upcoming = next_time(schedule)
     with open_admin(find_target(data_dir).require("ADMIN_DATABASE_URL")) as connection:
         row = _find(connection, which)
-        values = {"id": row["id"], "schedule": schedule.strip(), "next": upcoming if row["enabled"] else None}
+        values = {"id": row["id"], "schedule": schedule.strip()}
         connection.execute(queries.load("schedules")["set_schedule"], values)
     _tell(row, as_json, f"{row['title']}: {schedule.strip()}, next at {show_moment(upcoming)} UTC.", schedule=schedule)
 
@@ -98,8 +89,8 @@ def enable(which: Which, as_json: Json = False, data_dir: DataDir = DEFAULT_DATA
     """Let a schedule run."""
     with open_admin(find_target(data_dir).require("ADMIN_DATABASE_URL")) as connection:
         row = _find(connection, which)
-        upcoming = next_time(row["schedule"], datetime.now(UTC))
-        values = {"id": row["id"], "enabled": True, "next": upcoming}
+        upcoming = next_time(row["schedule"])
+        values = {"id": row["id"], "enabled": True}
         connection.execute(queries.load("schedules")["set_enabled"], values)
     _tell(row, as_json, f"{row['title']} is enabled, next at {show_moment(upcoming)} UTC.", enabled=True)
 
@@ -108,7 +99,7 @@ def disable(which: Which, as_json: Json = False, data_dir: DataDir = DEFAULT_DAT
     """Let a schedule rest."""
     with open_admin(find_target(data_dir).require("ADMIN_DATABASE_URL")) as connection:
         row = _find(connection, which)
-        values = {"id": row["id"], "enabled": False, "next": None}
+        values = {"id": row["id"], "enabled": False}
         connection.execute(queries.load("schedules")["set_enabled"], values)
     _tell(row, as_json, f"{row['title']} is disabled.", enabled=False)
 
@@ -117,12 +108,11 @@ def run(which: Which, as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DI
     """Enqueue a schedule's job now, whether it is due or not."""
     with open_admin(find_target(data_dir).require("ADMIN_DATABASE_URL")) as connection:
         row = _find(connection, which)
-        upcoming = next_time(row["schedule"], datetime.now(UTC))
-        values = {"id": row["id"], "next": upcoming}
-        fired = connection.execute(queries.load("schedules")["fire"], values).fetchone()
-    if not fired or not fired[0]:
-        raise OperationFailed("not_fired", f"{row['title']} has just been fired by somebody else.")
-    _tell(row, as_json, f"{row['title']}: job {row['kind']} is enqueued.", enqueued=row["kind"])
+        job = connection.execute(queries.load("schedules")["enqueue"], {"id": row["id"]}).fetchone()
+    job_id = job[0] if job else None
+    if job_id is None:
+        raise OperationFailed("already_enqueued", f"{row['title']} is enqueued already, and not finished.")
+    _tell(row, as_json, f"{row['title']}: job {job_id} ({row['kind']}) is enqueued.", job_id=job_id)
 
 
 def sync(as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
