@@ -13,7 +13,7 @@ select jobs.installation_id()::text;
 select jobs.run_maintenance(%s::text);
 
 -- name: purge_batch
-select jobs.purge_batch(%s::integer);
+select jobs.purge_batch(%s::integer, %s::uuid);
 
 -- name: finish_purge
 select jobs.finish_purge(%s::uuid);
