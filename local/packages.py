@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NODE_MODULES = ROOT / "local" / "node_modules"
 LOOPBACK = "127.0.0.1,localhost"
 # settings of another stack, or of another Postgres, that a child must not mistake for its own
-FOREIGN_PREFIXES = ("SUPABASE_", "PGRST_", "AUTH_", "GOTRUE_", "LITE_")
-FOREIGN = {"DATABASE_URL", "ADMIN_DATABASE_URL", "SITE_URL", "API_URL", "MAIL_DIR", "CONFIRM_EMAIL", "BCRYPT_COST"}
+FOREIGN_PREFIXES = ("SUPABASE_", "PGRST_", "GOTRUE_", "LITE_")
+FOREIGN = {"DATABASE_URL", "ADMIN_DATABASE_URL", "SITE_URL", "API_URL", "MAIL_DIR", "CONFIRM_EMAIL"}
 
 
 def node() -> Path:

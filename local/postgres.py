@@ -80,6 +80,7 @@ def service(installation: Installation) -> Service:
         argv=[str(_binaries() / "postgres"), "-D", str(installation.postgres_data), *flags],
         env=_server_environment(),
         ready=lambda: _is_ready(installation),
+        prepare=lambda: _forget_dead_server(installation),
         url=f"postgresql://127.0.0.1:{installation.ports.postgres}/postgres",
         user=_server_user(installation),
         stop_signal=signal.SIGINT,  # a fast shutdown: rolls back, writes a checkpoint, ends
@@ -88,26 +89,12 @@ def service(installation: Installation) -> Service:
     )
 
 
-def forget_dead_server(installation: Installation) -> None:
-    """Remove the pid file of a server that is gone, if its number belongs to another program by now."""
-    file = installation.postgres_data / "postmaster.pid"
-    try:
-        pid = int(file.read_text().split("\n", 1)[0])
-    except (OSError, ValueError):
-        return
-    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        if psutil.Process(pid).name().startswith("postgres"):
-            return
-    file.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
 def running(installation: Installation) -> Iterator[None]:
     """A server for the time of a `with` block, without the rest of the stack; its log is `log/postgres.log`."""
     installation.log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = installation.log_dir / "postgres.log"
     server = service(installation)
-    forget_dead_server(installation)
     process = launch(server, log)
     try:
         if not wait_until(server.ready, process, server.ready_seconds):
@@ -117,8 +104,8 @@ def running(installation: Installation) -> Iterator[None]:
         end(process, server)
 
 
-def prepare_database(installation: Installation, database: str = "postgres") -> None:
-    """Make `database` as a hosted project has it before its first migration, unless that was done.
+def prepare_database(installation: Installation, database: str = "postgres") -> bool:
+    """Make `database` as a hosted project has it before its first migration; False if that was done before.
 
     A database whose preparation was interrupted is made anew. Needs a running server; raises ServiceFailed if one of
     the parts' own schemas cannot be made.
@@ -128,7 +115,7 @@ def prepare_database(installation: Installation, database: str = "postgres") -> 
             "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", [database]
         ).fetchone()
         if description is not None and description[0] == PREPARED:
-            return
+            return False
         name = sql.Identifier(database)
         connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
         connection.execute(sql.SQL("create database {}").format(name))
@@ -140,6 +127,7 @@ def prepare_database(installation: Installation, database: str = "postgres") -> 
     _make_auth_schema(installation.database_url("supabase_auth_admin", database))
     with psycopg.connect(installation.database_url(SUPERUSER, database), autocommit=True) as connection:
         connection.execute(sql.SQL("comment on database {} is {}").format(name, sql.Literal(PREPARED)))
+    return True
 
 
 def remove_cluster(installation: Installation) -> None:
@@ -231,6 +219,19 @@ def _is_ready(installation: Installation) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+def _forget_dead_server(installation: Installation) -> None:
+    """Remove the pid file of a server that is gone, if its number belongs to another program by now."""
+    file = installation.postgres_data / "postmaster.pid"
+    try:
+        pid = int(file.read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        if psutil.Process(pid).name().startswith("postgres"):
+            return
+    file.unlink(missing_ok=True)
 
 
 def _server_environment() -> dict[str, str]:

@@ -24,7 +24,8 @@ PR_SET_PDEATHSIG = 1
 class Service:
     """A program of the stack.
 
-    `ready` answers quickly whether it serves; `url` is where, for people. `user` is the uid and gid it must run as.
+    `ready` answers quickly whether it serves; `url` is where, for people. `prepare` runs before every start. `user` is
+    the uid and gid it must run as.
     `stop_signal` asks it to end, after `stop_seconds` it is killed; `ready_seconds` is how long a start may take.
     """
 
@@ -33,6 +34,7 @@ class Service:
     env: Mapping[str, str]
     ready: Callable[[], bool]
     url: str | None = None
+    prepare: Callable[[], None] = lambda: None
     user: tuple[int, int] | None = None
     cwd: Path = field(default=Path("/"))
     stop_signal: signal.Signals = signal.SIGTERM
@@ -46,6 +48,7 @@ def launch(service: Service, log: Path) -> subprocess.Popen[bytes]:
     On Linux the kernel ends it when the supervisor dies. Call this on the main thread: the kernel means the thread.
     Raises OSError if the program cannot be started.
     """
+    service.prepare()
     parent = os.getpid()
 
     def follow_parent() -> None:

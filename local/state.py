@@ -1,0 +1,162 @@
+"""What a supervisor leaves for others to read: the lock that proves it lives, and how the stack stands."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from local.service import kill_group
+
+__all__ = [
+    "ProcessId",
+    "ServiceState",
+    "StackState",
+    "clear_leftovers",
+    "find_supervisor",
+    "read",
+    "supervision",
+    "write",
+]
+
+FILE = "stack.json"
+LOCK = "stack.lock"
+CLOCK_STEP = 2.0  # seconds by which a corrected clock may shift a process' start time
+
+Phase = Literal["starting", "ready", "degraded", "stopping", "stopped", "failed"]
+ServicePhase = Literal["waiting", "starting", "ready", "restarting", "stopped"]
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A process beyond doubt: numbers are used again, a number with its start time (seconds since 1970) is not."""
+
+    pid: int
+    started: float
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId | None:
+        """The identity of a running process, None if it is gone."""
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            return cls(pid, psutil.Process(pid).create_time())
+        return None
+
+    def find(self) -> psutil.Process | None:
+        """The process, if it still runs and is no zombie."""
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < CLOCK_STEP
+            if same and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+
+@dataclass
+class ServiceState:
+    """How one service stands; `restarts` counts since the stack started, `detail` says why it was restarted last."""
+
+    name: str
+    state: ServicePhase = "waiting"
+    process: ProcessId | None = None
+    url: str | None = None
+    log: str = ""
+    restarts: int = 0
+    detail: str = ""
+    stop_signal: int = signal.SIGTERM
+    stop_seconds: float = 5.0
+
+
+@dataclass
+class StackState:
+    """How the stack stands; `step` is what it is doing, `error` (code, message, cure) why it failed."""
+
+    state: Phase
+    supervisor: ProcessId | None
+    step: str = ""
+    services: dict[str, ServiceState] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+
+
+def write(data_dir: Path, state: StackState) -> bool:
+    """Record the state, so that a reader sees the old one or the new one, whole; False if it is recorded already."""
+    text = json.dumps(asdict(state))
+    with contextlib.suppress(OSError):
+        if (data_dir / FILE).read_text() == text:
+            return False
+    fresh = data_dir / f"{FILE}.new"  # one writer: whoever holds the lock
+    fresh.write_text(text)
+    fresh.replace(data_dir / FILE)
+    return True
+
+
+def read(data_dir: Path) -> StackState | None:
+    """The state recorded last, None if there is none (or it is damaged, which is as good as none)."""
+    try:
+        kept = json.loads((data_dir / FILE).read_text())
+        services = {
+            name: ServiceState(**{**service, "process": _identity(service["process"])})
+            for name, service in kept["services"].items()
+        }
+        supervisor = _identity(kept["supervisor"])
+        return StackState(kept["state"], supervisor, kept["step"], services, kept["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextlib.contextmanager
+def supervision(data_dir: Path) -> Iterator[bool]:
+    """Hold the lock of a data folder for the time of a `with` block; False if another supervisor has it.
+
+    The kernel releases it with the process, however that ends, and children do not inherit it.
+    """
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def find_supervisor(data_dir: Path) -> psutil.Process | None:
+    """The living supervisor of a data folder, if there is one."""
+    state = read(data_dir)
+    return state.supervisor.find() if state and state.supervisor else None
+
+
+def clear_leftovers(data_dir: Path) -> list[str]:
+    """End the services of a supervisor that was killed, Postgres last; returns their names. Call it under the lock."""
+    state = read(data_dir)
+    if state is None:
+        return []
+    ended = []
+    for service in sorted(state.services.values(), key=lambda one: one.name == "postgres"):
+        process = service.process.find() if service.process else None
+        if process is None:
+            continue
+        ended.append(service.name)
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(service.stop_signal)
+            try:
+                process.wait(service.stop_seconds)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait(5)
+        kill_group(process.pid)
+    return ended
+
+
+def _identity(kept: dict[str, float] | None) -> ProcessId | None:
+    return ProcessId(int(kept["pid"]), float(kept["started"])) if kept else None
