@@ -60,7 +60,7 @@ export async function createUser(service, body, settings) {
         if (await service.repo.findUserByEmail(email)) throw emailExists();
         const confirmedAt = body.email_confirm === true ? new Date().toISOString() : null;
         const [data, appData] = [object(body, "user_metadata"), object(body, "app_metadata")];
-        let user = await createPerson(service, { id, role, email, encryptedPassword, confirmedAt, data, appData });
+        let user = await createPerson(service, { id, role, email, encryptedPassword, confirmedAt, data, appData, own: false });
         if (banned) user = await service.repo.updateUser(id, { banned_until: banned });
         return withBan(await describe(service, user), user);
     });
@@ -137,7 +137,7 @@ async function signOutEverywhere(service, id) {
 const withBan = (answer, user) => (user.banned_until ? { ...answer, banned_until: user.banned_until } : answer);
 
 /** POST /invite: an account without a password and a mail to take it over. */
-export async function invite(service, body, settings) {
+export async function invite(service, body) {
     const email = emailOf(body);
     if (!email) throw invalid("Invite requires a valid email address");
     return atomically(service, async () => {

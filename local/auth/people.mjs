@@ -53,8 +53,14 @@ export function merged(before, changes) {
     return after;
 }
 
-/** Inserts a person and the e-mail identity. `confirmedAt` is null while the address is unproven. */
-export async function createPerson(service, { id = randomUUID(), email, encryptedPassword, confirmedAt, data, appData = {}, role }) {
+/**
+ * Inserts a person and the e-mail identity. `confirmedAt` is null while the address is unproven; `own` tells that the
+ * person signed up, whose metadata then names them, which it does not where an admin made the account.
+ */
+export async function createPerson(
+    service,
+    { id = randomUUID(), email, encryptedPassword, confirmedAt, data, appData = {}, role, own = true },
+) {
     const verified = { email, email_verified: Boolean(confirmedAt), phone_verified: false, sub: id };
     const user = await service.repo.createUser({
         id,
@@ -62,7 +68,7 @@ export async function createPerson(service, { id = randomUUID(), email, encrypte
         email,
         encrypted_password: encryptedPassword,
         confirmed_at: confirmedAt,
-        raw_user_meta_data: { ...data, ...verified },
+        raw_user_meta_data: { ...data, ...(own ? verified : { email_verified: verified.email_verified }) },
         raw_app_meta_data: { provider: "email", providers: ["email"], ...appData },
     });
     const identity_data = { ...data, ...verified };
