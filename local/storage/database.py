@@ -1,0 +1,110 @@
+"""Transactions in the role of a caller, with the settings that policies and triggers of a hosted project read.
+
+A connection is held for one short transaction and never while bytes travel, so slow clients cannot exhaust the pool.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from local.storage.tokens import Caller
+
+__all__ = ["SERVICE", "Cursor", "Database", "Row", "Scope", "was_rolled_back"]
+
+Row: TypeAlias = dict[str, Any]
+Cursor: TypeAlias = psycopg.AsyncCursor[Row]
+
+SERVICE = Caller("service_role", {"role": "service_role"})  # the service itself: no user, no row level security
+
+SETTINGS = """
+    select
+        set_config('role', %(role)s, true),
+        set_config('request.jwt.claim.role', %(role)s, true),
+        set_config('request.jwt', %(token)s, true),
+        set_config('request.jwt.claim.sub', %(sub)s, true),
+        set_config('request.jwt.claims', %(claims)s, true),
+        set_config('request.headers', %(headers)s, true),
+        set_config('request.method', %(method)s, true),
+        set_config('request.path', %(path)s, true),
+        set_config('storage.operation', %(operation)s, true),
+        set_config('storage.allow_delete_query', 'true', true)
+"""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a transaction's settings tell of the request it serves; `operation` is what storage.operation() answers."""
+
+    operation: str
+    method: str = ""
+    path: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def was_rolled_back(problem: psycopg.Error) -> bool:
+    """Whether the transaction is certainly undone: the server itself said so, and did not just go away."""
+    return problem.sqlstate is not None and not problem.sqlstate.startswith(("08", "57P"))
+
+
+class Database:
+    """A pool of connections as supabase_storage_admin."""
+
+    def __init__(self, url: str, connections: int) -> None:
+        self.pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=connections,
+            timeout=10,
+            open=False,
+            kwargs={"autocommit": True, "row_factory": dict_row},
+            check=AsyncConnectionPool.check_connection,  # Postgres may have been restarted
+        )
+
+    async def open(self) -> None:
+        """Connect. Raises psycopg_pool.PoolTimeout when the database does not answer."""
+        await self.pool.open(wait=True, timeout=20)
+
+    async def close(self) -> None:
+        """Give all connections back to the server."""
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def transaction(self, caller: Caller, scope: Scope, *, undo: bool = False) -> AsyncIterator[Cursor]:
+        """One transaction in the caller's role; `undo` rolls it back at its end, as a probe of permissions is."""
+        async with self.pool.connection() as connection, connection.transaction(force_rollback=undo):
+            cursor = connection.cursor()
+            await self.become(cursor, caller, scope)
+            yield cursor
+
+    async def become(self, cursor: Cursor, caller: Caller, scope: Scope) -> None:
+        """Go on in this transaction with another caller's role and claims."""
+        await cursor.execute(
+            SETTINGS,
+            {
+                "role": caller.role,
+                "token": caller.token,
+                "sub": caller.owner or "",
+                "claims": json.dumps(caller.claims),
+                "headers": json.dumps(scope.headers),
+                "method": scope.method,
+                "path": scope.path,
+                "operation": scope.operation,
+            },
+        )
+
+    async def versions(self) -> set[str]:
+        """The version of every object there is."""
+        async with self.pool.connection() as connection, connection.transaction():
+            cursor = connection.cursor(name="versions")
+            async with cursor:
+                await self.become(connection.cursor(), SERVICE, Scope(""))
+                await cursor.execute("select version from storage.objects where version is not null")
+                return {row["version"] async for row in cursor}

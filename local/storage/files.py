@@ -1,0 +1,265 @@
+"""The bytes, in files named after the version of their object.
+
+    objects/ab/ab12…   complete and synchronised; an object's row names its version
+    incoming/          uploads on their way; whatever lies here when the service starts is left over
+    resumable/         open resumable uploads: VERSION.json and VERSION.part
+
+A version's file is written once and never changed, so replacing an object cannot harm the old bytes before the new row
+is committed, a copy is a hard link, and a download keeps its file while the object goes. Everything that may block runs
+on threads of its own; no function here keeps more than two pieces of a file in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from local.storage.names import is_uuid
+
+__all__ = ["FileStore", "Incoming", "OpenedFile", "Stored"]
+
+T = TypeVar("T")
+WRITE_BYTES = 1 << 20  # gathered before a thread is woken: 64 KiB pieces cost a third of the speed
+READ_BYTES = 512 << 10
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Bytes that are complete: their number, and the hex MD5 that their etag is."""
+
+    size: int
+    md5: str
+
+
+def synchronise_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class FileStore:
+    """The folder of all bytes, used by one service at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.threads = ThreadPoolExecutor(8, thread_name_prefix="storage-files")
+        self.lock: int | None = None
+
+    def open(self) -> None:
+        """Make the folders and take possession. Raises BlockingIOError when another service has it."""
+        for name in ("objects", "incoming", "resumable"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(256):
+            (self.root / "objects" / f"{number:02x}").mkdir(exist_ok=True)
+        self.lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self.threads.shutdown()
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """Do blocking work on a thread; a cancelled caller still waits for it, since it uses the caller's file."""
+        task = asyncio.get_running_loop().run_in_executor(self.threads, work, *arguments)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
+
+    def path(self, version: str) -> Path:
+        """Where the bytes of a version are. Raises FileNotFoundError for a text that no version has."""
+        if not is_uuid(version):
+            raise FileNotFoundError(version)
+        version = version.lower()
+        return self.root / "objects" / version[:2] / version
+
+    def part(self, version: str) -> Path:
+        """Where the bytes of an open resumable upload are."""
+        return self.root / "resumable" / f"{version}.part"
+
+    def publish(self, source: Path, version: str) -> None:
+        """Move complete bytes to their place; afterwards they survive a loss of power."""
+        target = self.path(version)
+        source.replace(target)
+        synchronise_folder(target.parent)
+
+    async def copy(self, version: str, new_version: str) -> None:
+        """Give the bytes of a version a second name. Raises FileNotFoundError."""
+
+        def work() -> None:
+            source, target = self.path(version), self.path(new_version)
+            try:
+                os.link(source, target)
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without hard links, or too many of them
+                incoming = self.root / "incoming" / new_version
+                with source.open("rb") as reader, incoming.open("xb") as writer:
+                    shutil.copyfileobj(reader, writer, WRITE_BYTES)
+                    os.fsync(writer.fileno())
+                incoming.replace(target)
+            synchronise_folder(target.parent)
+
+        await self.run(work)
+
+    async def remove(self, *versions: str | None) -> None:
+        """Delete the bytes of these versions, as far as there are any."""
+
+        def work() -> None:
+            for version in versions:
+                with contextlib.suppress(FileNotFoundError):
+                    self.path(version or "").unlink()
+
+        await self.run(work)
+
+    async def opened(self, version: str) -> OpenedFile:
+        """The bytes of a version, open for reading. Raises FileNotFoundError."""
+
+        def work() -> OpenedFile:
+            descriptor = os.open(self.path(version), os.O_RDONLY)
+            return OpenedFile(self, descriptor, os.fstat(descriptor).st_size)
+
+        return await self.run(work)
+
+    def incoming(self) -> Incoming:
+        """A place for the bytes of an upload on its way."""
+        version = str(uuid.uuid4())
+        return Incoming(self, version, self.root / "incoming" / version)
+
+
+class OpenedFile:
+    """An open file, whose name may be gone already."""
+
+    def __init__(self, store: FileStore, descriptor: int, size: int) -> None:
+        self.store, self.descriptor, self.size = store, descriptor, size
+
+    async def pieces(self, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """The bytes from `start` on; the next piece is read while the last one is being sent."""
+        loop, end = asyncio.get_running_loop(), start + length
+
+        def reading(position: int) -> asyncio.Future[bytes]:
+            wanted = min(READ_BYTES, end - position)
+            return loop.run_in_executor(self.store.threads, os.pread, self.descriptor, wanted, position)
+
+        ahead = reading(start)
+        try:
+            while start < end:
+                piece = await asyncio.shield(ahead)
+                if not piece:
+                    raise OSError("the file is shorter than it was")
+                start += len(piece)
+                if start < end:
+                    ahead = reading(start)
+                yield piece
+        finally:
+            await asyncio.wait([ahead])  # the thread must be done with the file before it is closed
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.descriptor)
+
+
+class Writer:
+    """Appends pieces to an open file on a thread, gathering small ones, one mebibyte ahead at most."""
+
+    def __init__(self, store: FileStore, descriptor: int, digest: hashlib._Hash | None) -> None:
+        self.store, self.descriptor, self.digest = store, descriptor, digest
+        self.gathered: list[bytes] = []
+        self.waiting = 0
+        self.writing: asyncio.Future[None] | None = None
+
+    def write_all(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(self.descriptor, view) :]
+            if self.digest:
+                self.digest.update(piece)
+
+    async def write(self, piece: bytes) -> None:
+        """Take a piece; waits when the disk is slower than the client."""
+        self.gathered.append(piece)
+        self.waiting += len(piece)
+        if self.waiting >= WRITE_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Hand what was gathered to the thread, once it is done with what it had."""
+        await self.settle()
+        if self.gathered:
+            pieces, self.gathered, self.waiting = self.gathered, [], 0
+            self.writing = asyncio.get_running_loop().run_in_executor(self.store.threads, self.write_all, pieces)
+
+    async def settle(self) -> None:
+        """Wait for the thread."""
+        if self.writing:
+            writing = self.writing
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait([writing])
+                raise
+            self.writing = None
+
+    async def finish(self) -> None:
+        """Write all that is left."""
+        await self.flush()
+        await self.settle()
+
+
+class Incoming:
+    """The bytes of one upload on their way to becoming a version."""
+
+    def __init__(self, store: FileStore, version: str, path: Path) -> None:
+        self.store, self.version, self.path = store, version, path
+        self.digest = hashlib.md5(usedforsecurity=False)
+        self.size = 0
+        self.writer: Writer | None = None
+
+    async def write(self, piece: bytes) -> None:
+        """Append to the file."""
+        if self.writer is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            descriptor = await self.store.run(os.open, self.path, flags, 0o600)
+            self.writer = Writer(self.store, descriptor, self.digest)
+        self.size += len(piece)
+        await self.writer.write(piece)
+
+    async def publish(self) -> Stored:
+        """Synchronise the bytes and give them their version's name."""
+        await self.write(b"")
+        assert self.writer is not None
+        await self.writer.finish()
+        await self.store.run(os.fsync, self.writer.descriptor)
+        self.close()
+        await self.store.run(self.store.publish, self.path, self.version)
+        return Stored(self.size, self.digest.hexdigest())
+
+    def close(self) -> None:
+        if self.writer:
+            os.close(self.writer.descriptor)
+            self.writer = None
+
+    async def discard(self) -> None:
+        """Throw away what has come so far; nothing to do once it is published."""
+        if self.writer:
+            with contextlib.suppress(OSError):
+                await self.writer.settle()
+            self.close()
+        await self.store.run(self.path.unlink, True)

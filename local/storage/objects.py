@@ -1,0 +1,146 @@
+"""The rows of storage.objects and storage.buckets: finding them, probing a permission, writing what was stored.
+
+Every write has two transactions (SUPABASE.md, "What the Storage API does in the database"): a probe as the caller,
+always rolled back, with version '1' and the metadata as declared; then, when the bytes are stored, the final one as
+service_role. The final one is an upsert under a lock, so that of two writers of one new key the later wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from local.storage.database import SERVICE, Cursor, Database, Row, Scope
+from local.storage.errors import bucket_not_found, object_not_found
+from local.storage.names import is_uuid
+from local.storage.tokens import Caller
+
+__all__ = ["find_bucket", "find_object", "lock_key", "probe_upload", "store_object"]
+
+PROBE = """
+    insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata)
+    values (%(bucket)s, %(key)s, %(owner)s::uuid, %(owner_id)s, '1', %(metadata)s)
+"""
+# With an upsert the row is returned, so the caller needs SELECT even for a new key.
+PROBE_UPSERT = (
+    PROBE
+    + """
+    on conflict (name, bucket_id) do update set
+        owner = excluded.owner, owner_id = excluded.owner_id, version = excluded.version, metadata = excluded.metadata
+    returning *
+"""
+)
+STORE = """
+    insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata, user_metadata)
+    values (%(bucket)s, %(key)s, %(owner)s::uuid, %(owner_id)s, %(version)s, %(metadata)s, %(user_metadata)s)
+    on conflict (name, bucket_id) do update set
+        owner = excluded.owner, owner_id = excluded.owner_id, version = excluded.version, metadata = excluded.metadata,
+        user_metadata = coalesce(excluded.user_metadata, objects.user_metadata)
+    returning *
+"""
+FOR_UPDATE = "select id, version from storage.objects where bucket_id = %s and name = %s for update"
+
+
+async def find_bucket(database: Database, scope: Scope, bucket: str) -> Row:
+    """The bucket, as the service sees it. Raises NoSuchBucket."""
+    async with database.transaction(SERVICE, scope) as cursor:
+        await cursor.execute("select * from storage.buckets where id = %s", [bucket])
+        return await cursor.fetchone() or _raise_missing_bucket()
+
+
+def _raise_missing_bucket() -> Row:
+    raise bucket_not_found()
+
+
+async def find_object(database: Database, caller: Caller, scope: Scope, bucket: str, key: str) -> Row:
+    """The object's row, if this caller may see it. Raises NoSuchKey."""
+    async with database.transaction(caller, scope) as cursor:
+        return await find_in_transaction(cursor, bucket, key)
+
+
+async def find_in_transaction(cursor: Cursor, bucket: str, key: str) -> Row:
+    """The object's row as the transaction's role sees it. Raises NoSuchKey."""
+    if "\0" in key:  # Postgres takes no such text
+        raise object_not_found()
+    await cursor.execute("select * from storage.objects where bucket_id = %s and name = %s", [bucket, key])
+    row = await cursor.fetchone()
+    if row is None:
+        raise object_not_found()
+    return row
+
+
+def written(bucket: str, key: str, owner: str | None, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "bucket": bucket,
+        "key": key,
+        "owner": owner if is_uuid(owner) else None,
+        "owner_id": owner,
+        "metadata": None if metadata is None else Jsonb(metadata),
+    }
+
+
+async def probe_upload(
+    database: Database,
+    caller: Caller,
+    scope: Scope,
+    bucket: str,
+    key: str,
+    *,
+    owner: str | None,
+    upsert: bool,
+    metadata: dict[str, Any],
+) -> None:
+    """Raise, as the database does, unless this caller may write this object; nothing is written.
+
+    metadata: what is known before the bytes are, `mimetype` and `contentLength` as announced.
+    """
+    async with database.transaction(caller, scope, undo=True) as cursor:
+        await cursor.execute(PROBE_UPSERT if upsert else PROBE, written(bucket, key, owner, metadata))
+
+
+async def lock_key(cursor: Cursor, bucket: str, key: str, milliseconds: int = 5000) -> None:
+    """Wait for the only right to write this object until the transaction ends."""
+    await cursor.execute(f"set local lock_timeout = '{milliseconds}ms'")
+    await cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{bucket}/{key}"])
+
+
+async def store_object(
+    database: Database,
+    scope: Scope,
+    bucket: str,
+    key: str,
+    *,
+    version: str,
+    owner: str | None,
+    metadata: dict[str, Any],
+    user_metadata: Any,
+    wait_milliseconds: int = 5000,
+) -> tuple[Row, str | None]:
+    """Write the row of bytes that are stored. Answers with the row and the version that it replaced, if any.
+
+    user_metadata: None leaves the replaced object's own.
+    """
+    async with database.transaction(SERVICE, scope) as cursor:
+        await lock_key(cursor, bucket, key, wait_milliseconds)
+        await cursor.execute(FOR_UPDATE, [bucket, key])
+        before = await cursor.fetchone()
+        values = written(bucket, key, owner, metadata) | {
+            "version": version,
+            "user_metadata": None if user_metadata is None else Jsonb(user_metadata),
+        }
+        await cursor.execute(STORE, values)
+        row = await cursor.fetchone()
+        assert row is not None
+    replaced = before["version"] if before else None
+    return row, replaced if replaced != version else None
+
+
+async def delete_as(cursor: Cursor, bucket: str, keys: Sequence[str]) -> list[Row]:
+    """Delete those of the objects that the transaction's role may delete, and answer with their rows."""
+    await cursor.execute(
+        "delete from storage.objects where bucket_id = %s and name = any(%s) returning *",
+        [bucket, [key for key in keys if "\0" not in key]],
+    )
+    return await cursor.fetchall()

@@ -1,0 +1,213 @@
+"""Open resumable uploads on disk, and the lock that gives one request at a time an upload.
+
+An upload is VERSION.json, written once at creation (and when a deferred length is told), and VERSION.part, whose length
+is the offset. A finished one keeps its description, so that HEAD still answers; its bytes are the object's then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from local.storage.files import FileStore, Stored, Writer
+from local.storage.names import is_uuid
+from local.storage.settings import LOCK_GRACE_SECONDS, UNFINISHED_UPLOAD_SECONDS
+
+__all__ = ["Hold", "PartialUpload", "PartialUploads", "UploadLocks"]
+
+DIGESTS_KEPT = 256
+HASH_BYTES = 4 << 20
+
+
+@dataclass
+class PartialUpload:
+    """An upload that was created: where it goes, its length if known, and the client's metadata (None: no value)."""
+
+    bucket: str
+    key: str
+    version: str
+    size: int | None
+    metadata: dict[str, str | None]
+    offset: int = 0
+
+
+class PartialUploads:
+    """The folder of open uploads. Digests run along in memory; after a restart they are computed from the file."""
+
+    def __init__(self, files: FileStore) -> None:
+        self.files = files
+        self.digests: OrderedDict[str, tuple[int, hashlib._Hash]] = OrderedDict()
+
+    def description(self, version: str) -> Path:
+        return self.files.root / "resumable" / f"{version}.json"
+
+    def save(self, upload: PartialUpload) -> None:
+        path = self.description(upload.version)
+        new = path.with_suffix(".new")
+        with new.open("w") as file:
+            json.dump(asdict(upload), file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+
+    async def create(self, upload: PartialUpload) -> None:
+        """Make room for an upload."""
+
+        def work() -> None:
+            self.files.part(upload.version).touch(0o600, exist_ok=False)
+            self.save(upload)
+
+        await self.files.run(work)
+        self.remember(upload.version, 0, hashlib.md5(usedforsecurity=False))
+
+    async def find(self, bucket: str, key: str, version: str) -> PartialUpload | None:
+        """The upload with its offset, None when there is none. Raises FileNotFoundError when its bytes are gone."""
+        if not is_uuid(version):
+            return None
+
+        def work() -> PartialUpload | None:
+            try:
+                upload = PartialUpload(**json.loads(self.description(version).read_text()))
+            except (FileNotFoundError, ValueError):
+                return None
+            if (upload.bucket, upload.key) != (bucket, key):
+                return None
+            with contextlib.suppress(FileNotFoundError):
+                upload.offset = self.files.part(version).stat().st_size
+                return upload
+            upload.offset = self.files.path(version).stat().st_size
+            return upload
+
+        return await self.files.run(work)
+
+    async def declare_length(self, upload: PartialUpload, size: int) -> None:
+        """Keep the length of an upload that was created without."""
+        upload.size = size
+        await self.files.run(self.save, upload)
+
+    async def remove(self, version: str) -> None:
+        """Forget an upload and its bytes."""
+
+        def work() -> None:
+            self.files.part(version).unlink(missing_ok=True)
+            self.description(version).unlink(missing_ok=True)
+
+        self.digests.pop(version, None)
+        await self.files.run(work)
+
+    @asynccontextmanager
+    async def writer(self, upload: PartialUpload) -> AsyncIterator[Writer]:
+        """Append to the upload; what was written stays when the block is left early."""
+        path = self.files.part(upload.version)
+        offset, digest = self.digests.pop(upload.version, (-1, None))
+        if offset != upload.offset:
+            digest = None
+        descriptor = await self.files.run(os.open, path, os.O_WRONLY | os.O_APPEND)
+        writer = Writer(self.files, descriptor, digest)
+        try:
+            yield writer
+        finally:
+            try:
+                await writer.finish()
+                upload.offset = os.fstat(descriptor).st_size
+                if digest:
+                    self.remember(upload.version, upload.offset, digest)
+            finally:
+                os.close(descriptor)
+
+    def remember(self, version: str, offset: int, digest: hashlib._Hash) -> None:
+        self.digests[version] = (offset, digest)
+        while len(self.digests) > DIGESTS_KEPT:
+            self.digests.popitem(last=False)
+
+    async def publish(self, upload: PartialUpload) -> Stored:
+        """Make the complete bytes a version. A second time, after a crash before the commit, they are one already."""
+        offset, digest = self.digests.pop(upload.version, (-1, None))
+        if offset != upload.offset:
+            digest = None
+
+        def work() -> Stored:
+            part = self.files.part(upload.version)
+            path = part if part.exists() else self.files.path(upload.version)
+            md5 = digest or digest_of(path)
+            if path == part:
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
+                self.files.publish(part, upload.version)
+            return Stored(upload.offset, md5.hexdigest())
+
+        return await self.files.run(work)
+
+    def sweep(self) -> None:
+        """Delete what nobody has touched for two days, and bytes without a description."""
+        oldest = time.time() - UNFINISHED_UPLOAD_SECONDS
+        folder = self.files.root / "resumable"
+        for path in list(folder.glob("*.new")):
+            path.unlink(missing_ok=True)
+        for path in list(folder.glob("*.part")):
+            if not path.with_suffix(".json").exists():
+                path.unlink(missing_ok=True)
+        for path in list(folder.glob("*.json")):
+            part = path.with_suffix(".part")
+            with contextlib.suppress(FileNotFoundError):
+                touched = max(file.stat().st_mtime for file in (path, part) if file.exists())
+                if touched < oldest:
+                    part.unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+
+    def unfinished(self, version: str) -> bool:
+        """Whether bytes without a row belong to an upload whose last step was lost; they become open again."""
+        if not self.description(version).exists():
+            return False
+        self.files.path(version).replace(self.files.part(version))
+        return True
+
+
+def digest_of(path: Path) -> hashlib._Hash:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while piece := file.read(HASH_BYTES):
+            digest.update(piece)
+    return digest
+
+
+class Hold:
+    """The only right to an upload; `asked` is set when another request wants it."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def must_end(self) -> None:
+        """Return when the holder has had its grace and has to end."""
+        await self.asked.wait()
+        await asyncio.sleep(LOCK_GRACE_SECONDS)
+
+
+class UploadLocks:
+    """Who holds which upload. One process owns the folder, so memory is enough."""
+
+    def __init__(self) -> None:
+        self.holds: dict[str, Hold] = {}
+
+    @asynccontextmanager
+    async def held(self, version: str) -> AsyncIterator[Hold]:
+        """Hold an upload, once those who hold it have ended; they are asked to within three seconds."""
+        while holder := self.holds.get(version):
+            holder.asked.set()
+            await holder.released.wait()
+        hold = self.holds[version] = Hold()
+        try:
+            yield hold
+        finally:
+            del self.holds[version]
+            hold.released.set()

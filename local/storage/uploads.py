@@ -1,0 +1,161 @@
+"""Standard upload: a raw body or a form, by POST, by PUT and through a signed URL.
+
+Order of refusals: bucket, type, size as announced, key, permission, duplicate; then the bytes are stored, then the row.
+A raw body without Content-Length is not limited, as on the real service.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from local.storage.database import SERVICE, Row, Scope, was_rolled_back
+from local.storage.errors import ClientGone, StorageError, too_large
+from local.storage.files import Stored
+from local.storage.forms import Form
+from local.storage.names import check_bucket_name, check_key, check_mime_type, check_path, check_robots, is_placeholder
+from local.storage.objects import find_bucket, probe_upload, store_object
+from local.storage.request import Answer, Request, json_answer, timestamp
+from local.storage.service import Service
+from local.storage.signing import verified
+from local.storage.tokens import Caller
+
+__all__ = ["create_object", "finish_upload", "object_metadata", "put_object", "upload_signed", "user_metadata_header"]
+
+
+def object_metadata(stored: Stored, mime_type: str, cache_control: str, robots: str | None = None) -> dict[str, Any]:
+    """What a stored object's row says of its bytes."""
+    metadata: dict[str, Any] = {
+        "eTag": f'"{stored.md5}"',
+        "size": stored.size,
+        "mimetype": mime_type,
+        "cacheControl": cache_control,
+        "lastModified": timestamp(datetime.now(UTC)),
+        "contentLength": stored.size,
+        "httpStatusCode": 200,
+    }
+    return metadata | ({"xRobotsTag": robots} if robots else {})
+
+
+def user_metadata_header(request: Request) -> Any:
+    """The client's own metadata of an x-metadata header, base64 of JSON; None when there is none or it is no such."""
+    with contextlib.suppress(ValueError, binascii.Error):
+        text = "".join(request.headers.get("x-metadata", "").split()).rstrip("=").replace("-", "+").replace("_", "/")
+        return json.loads(base64.b64decode(text + "=" * (-len(text) % 4)))
+    return None
+
+
+async def create_object(service: Service, request: Request, bucket: str, key: str) -> Answer:
+    """POST /object/BUCKET/KEY; replaces an object only with `x-upsert: true`."""
+    caller = service.caller(request)
+    scope = request.scope("storage.object.upload")
+    row = await upload(service, request, scope, bucket, key, caller, caller.owner, request.upsert)
+    return json_answer({"Key": f"{bucket}/{key}", "Id": str(row["id"])})
+
+
+async def put_object(service: Service, request: Request, bucket: str, key: str) -> Answer:
+    """PUT /object/BUCKET/KEY; replaces an object or makes it."""
+    caller = service.caller(request)
+    scope = request.scope("storage.object.upload_update")
+    row = await upload(service, request, scope, bucket, key, caller, caller.owner, True)
+    return json_answer({"Key": f"{bucket}/{key}", "Id": str(row["id"])})
+
+
+async def upload_signed(service: Service, request: Request, bucket: str, key: str) -> Answer:
+    """PUT /object/upload/sign/BUCKET/KEY?token=; the rights are the service's, owner and upsert the token's."""
+    token = request.parameter("token")
+    claims = verified(service, token, "upload", bucket, key)
+    scope = request.scope("storage.object.upload_signed")
+    owner = claims.get("owner")
+    await upload(service, request, scope, bucket, key, SERVICE, owner, claims.get("upsert") is True)
+    return json_answer({"Key": f"{bucket}/{key}"})
+
+
+async def upload(
+    service: Service,
+    request: Request,
+    scope: Scope,
+    bucket: str,
+    key: str,
+    caller: Caller,
+    owner: str | None,
+    upsert: bool,
+) -> Row:
+    """Store the request's bytes as an object and answer with its row."""
+    check_bucket_name(bucket)
+    rules = await find_bucket(service.database, scope, bucket)
+    limit = 0 if is_placeholder(key) else service.size_limit(rules["file_size_limit"])
+    allowed = None if is_placeholder(key) else rules["allowed_mime_types"]
+    robots = request.headers.get("x-robots-tag")
+    content_type = request.headers.get("content-type", "")
+    form = Form(request, content_type) if content_type.lower().startswith("multipart/form-data") else None
+    if form:
+        await form.open()
+        mime_type = form.mime_type
+    else:
+        mime_type = content_type or "application/octet-stream"
+    check_mime_type(mime_type, allowed)
+    if robots is not None:
+        check_robots(robots)
+    if not form and (request.content_length or 0) > limit:
+        raise too_large()
+    check_key(key)
+    announced: dict[str, Any] = {"mimetype": mime_type}
+    if request.content_length is not None:
+        announced["contentLength"] = request.content_length
+    await probe_upload(service.database, caller, scope, bucket, key, owner=owner, upsert=upsert, metadata=announced)
+    incoming = service.files.incoming()
+    check_path(bucket, key, incoming.version)
+    try:
+        if form:
+            await form.store(incoming, limit)
+            cache_control, own = form.cache_control, form.user_metadata
+        else:
+            async for piece in request.pieces():
+                await incoming.write(piece)
+            cache_control, own = request.headers.get("cache-control", "no-cache"), user_metadata_header(request)
+        stored = await incoming.publish()
+    except (OSError, StorageError, ClientGone):
+        await incoming.discard()
+        raise
+    metadata = object_metadata(stored, mime_type, cache_control, robots)
+    return await finish_upload(
+        service, scope, bucket, key, incoming.version, owner, metadata, {} if own is None else own
+    )
+
+
+async def finish_upload(
+    service: Service,
+    scope: Scope,
+    bucket: str,
+    key: str,
+    version: str,
+    owner: str | None,
+    metadata: dict[str, Any],
+    user_metadata: Any,
+) -> Row:
+    """Write the row of stored bytes, then delete those it replaced; refused by the database, the new bytes go."""
+    try:
+        row, replaced = await store_object(
+            service.database,
+            scope,
+            bucket,
+            key,
+            version=version,
+            owner=owner,
+            metadata=metadata,
+            user_metadata=user_metadata,
+        )
+    except psycopg.Error as problem:
+        if was_rolled_back(problem):  # else the row may be there; the next start sweeps what has none
+            await service.files.remove(version)
+        raise
+    if replaced:
+        await service.files.remove(replaced)
+    return row
