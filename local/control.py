@@ -147,6 +147,7 @@ def describe(data_dir: Path) -> dict[str, Any]:
         "demo_users": users,
         "services": {name: _describe_service(service, alive) for name, service in services.items()},
         "data_dir": str(data_dir.resolve()),
+        "log_dir": str(data_dir.resolve() / "log"),
         "error": told.error if told and not alive else None,
     }
 
@@ -164,7 +165,7 @@ def read_mails(data_dir: Path) -> list[dict[str, Any]]:
 def _spawn(data_dir: Path, options: Options) -> subprocess.Popen[bytes]:
     """Start a supervisor in a session of its own; what it says beside its records goes to log/supervisor.log."""
     data_dir = data_dir.resolve()
-    argv = [sys.executable, "-m", "local.stack", "--data-dir", str(data_dir)]
+    argv = [sys.executable, "-P", "-m", "local.stack", "--data-dir", str(data_dir)]
     named = {"--port": options.port, "--storage-limit": options.storage_limit, "--schema": options.schema_file}
     argv += [f"{name}={value}" for name, value in named.items() if value is not None]
     if options.confirm_email is not None:

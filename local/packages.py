@@ -39,7 +39,10 @@ def platform_name() -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment for a service, without the settings of any other stack, and with loopback free of proxies."""
+    """The environment for a service: no settings of any other stack, loopback free of proxies, our modules for Python.
+
+    Python is started with `-P`, so that modules come from PYTHONPATH and never from the folder one stands in.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -50,4 +53,5 @@ def clean_environment() -> dict[str, str]:
     for name in ("NO_PROXY", "no_proxy"):
         others = kept.get(name, "")
         kept[name] = f"{LOOPBACK},{others}" if others else LOOPBACK
-    return kept
+    kept.pop("PYTHONHOME", None)
+    return {**kept, "PYTHONPATH": str(ROOT)}

@@ -52,7 +52,7 @@ def _auth(installation: Installation) -> Service:
 def _gateway(installation: Installation) -> Service:
     return Service(
         name="gateway",
-        argv=[sys.executable, "-m", "local.gateway", "--data-dir", str(installation.data_dir)],
+        argv=[sys.executable, "-P", "-m", "local.gateway", "--data-dir", str(installation.data_dir)],
         env=_python_environment(),
         cwd=ROOT,
         ready=lambda: answers(f"{installation.supabase_url}/health"),
@@ -69,7 +69,7 @@ def _backend(installation: Installation) -> Service:
     arguments = ["--factory", "--host", "127.0.0.1", "--port", str(installation.ports.backend), "--no-access-log"]
     return Service(
         name="backend",
-        argv=[sys.executable, "-m", "uvicorn", "backend.app:create_app", *arguments],
+        argv=[sys.executable, "-P", "-m", "uvicorn", "backend.app:create_app", *arguments],
         env={**_python_environment(), **settings},
         cwd=ROOT,
         ready=lambda: answers(f"{installation.backend_url}/readyz"),
@@ -87,7 +87,7 @@ def _runner(installation: Installation) -> Service:
     }
     return Service(
         name="runner",
-        argv=[sys.executable, "-m", "jobs.runner"],
+        argv=[sys.executable, "-P", "-m", "jobs.runner"],
         env={**_python_environment(), **settings},
         cwd=ROOT,
         prepare=lambda: heartbeat.unlink(missing_ok=True),  # the last one's would make this one look ready
@@ -97,6 +97,5 @@ def _runner(installation: Installation) -> Service:
 
 
 def _python_environment() -> dict[str, str]:
-    """Our own Python services: their output reaches the log at once, and no module of another project gets in."""
-    kept = {name: value for name, value in clean_environment().items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    return {**kept, "PYTHONUNBUFFERED": "1"}
+    """Our own Python services: their output reaches the log at once."""
+    return {**clean_environment(), "PYTHONUNBUFFERED": "1"}

@@ -134,7 +134,7 @@ def _run_file(installation: Installation, file: Path) -> None:
 def _run_migrations(installation: Installation) -> None:
     """The command line's own verb, in a process of its own: local/ imports nothing of jobs/."""
     done = subprocess.run(
-        [sys.executable, "-m", "jobs.cli", "db", "migrate", "--json", "--data-dir", str(installation.data_dir)],
+        [sys.executable, "-P", "-m", "jobs.cli", "db", "migrate", "--json", "--data-dir", str(installation.data_dir)],
         cwd=ROOT,
         env=clean_environment(),
         stdin=subprocess.DEVNULL,

@@ -105,7 +105,9 @@ class Supervisor:
         if postgres.prepare_database(installation):
             setup.forget_schema(installation)
         self._check_stop()
-        self._launch(self._running["auth"])  # the slowest to start, and it needs none of our tables
+        for name in ("auth", "backend"):  # the slowest to start, and they need none of our tables for that
+            if name in self._running:
+                self._launch(self._running[name])
         self._step(f"Applying {installation.schema_file}" if installation.schema_file else "Applying migrations")
         setup.apply_schema(installation)
         self._bring_up("auth", "rest", "gateway")

@@ -186,15 +186,17 @@ def _show_status(console: Console, facts: dict[str, Any]) -> None:
     if not facts["services"]:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column, justify in (("service", "left"), ("state", "left"), ("pid", "right"), ("MiB", "right")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for column in ("restarts", "address", "log"):
-        table.add_column(column)
+    for column in ("service", "state", "pid", "MiB", "address"):
+        table.add_column(column, justify="right" if column in ("pid", "MiB") else "left", no_wrap=True)
     for name, service in facts["services"].items():
-        restarts = f"{service['restarts']} ({service['detail']})" if service["restarts"] else ""
         numbers = [str(service[key] or "") for key in ("pid", "rss_mb")]
-        table.add_row(name, _colour(service["state"]), *numbers, restarts, service["url"] or "", service["log"])
+        table.add_row(name, _colour(service["state"]), *numbers, service["url"] or "")
     console.print(table)
+    for name, service in facts["services"].items():
+        if service["restarts"]:
+            times = "once" if service["restarts"] == 1 else f"{service['restarts']} times"
+            console.print(f"{name} was restarted {times}: it {escape(service['detail'])}.")
+    console.print(f"Logs: {escape(facts['log_dir'])}")
 
 
 def _colour(word: str) -> str:
