@@ -6,7 +6,7 @@ import hmac
 import re
 import time
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import unquote_plus
 
 import jwt
 
@@ -38,9 +38,9 @@ def split_key(headers: Headers, query: str) -> tuple[str | None, Headers, str]:
     """The API key of a request, from the header `apikey` or the parameter of that name, and the request without it."""
     key = header(headers, b"apikey")
     if "apikey=" in query:
-        pairs = parse_qsl(query, keep_blank_values=True)
-        key = key or next((value for name, value in pairs if name == "apikey"), None)
-        query = urlencode([(name, value) for name, value in pairs if name != "apikey"])
+        pairs = query.split("&")  # by hand: what is passed on must keep its own encoding
+        key = key or next((unquote_plus(pair[7:]) for pair in pairs if pair.startswith("apikey=")), None)
+        query = "&".join(pair for pair in pairs if not pair.startswith("apikey="))
     return key, without(headers, b"apikey"), query
 
 
