@@ -230,13 +230,18 @@ def _tls() -> ssl.SSLContext:
 
 def _secured(sock: socket.socket, host: str, stall: float, check: Check) -> socket.socket:
     secured = _tls().wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-    secured.settimeout(TICK)
     until = time.monotonic() + stall
-    while True:
-        check()
-        try:
-            secured.do_handshake()
-            return secured
-        except TimeoutError:
-            if time.monotonic() >= until:
-                raise
+    try:
+        secured.settimeout(TICK)
+        while True:
+            check()
+            try:
+                secured.do_handshake()
+                return secured
+            except TimeoutError:
+                if time.monotonic() >= until:
+                    raise
+    except BaseException:
+        # the plain socket has handed its connection over, so nobody else would close it
+        secured.close()
+        raise

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from jobs.errors import SettingsError
 from jobs.storage import (
@@ -20,6 +28,7 @@ from jobs.storage import (
     TooLarge,
     UploadLost,
 )
+from jobs.storage.connection import _tls
 from jobs.storage.target import CHUNK
 from tests.unit.archive.fake_storage import SECRET, FakeStorage, Fault
 
@@ -360,6 +369,60 @@ def test_the_next_chunk_is_made_while_one_is_on_its_way(service: FakeStorage) ->
     storage = Storage(service.url, SECRET)
     assert storage.target(*NEW).write(chunks()) == len(BIG)
     assert in_time == [True]
+
+
+# over TLS
+
+
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStorage]:
+    monkeypatch.setattr("jobs.storage.connection.TICK", 0.02)
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(hours=1), now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    _tls.cache_clear()
+    fake = FakeStorage(context)
+    fake.objects[KEY] = DATA
+    yield fake
+    fake.close()
+    _tls.cache_clear()
+
+
+def test_the_same_streams_go_over_tls(secure: FakeStorage) -> None:
+    storage = Storage(secure.url, SECRET, stall=0.5, tries=3, delay=0.001)
+    secure.faults["GET"] += [Fault(after=700_000), Fault(after=100_000, hang=True)]
+    secure.faults["PATCH"] += [Fault(after=1_000_000), Fault(hang=True), Fault(lost=True)]
+    assert read(storage) == DATA
+    assert storage.target(*NEW).write(pieces(BIG)) == len(BIG)
+    assert secure.objects[NEW] == BIG
+
+
+def test_a_stalled_stream_over_tls_is_cancelled(secure: FakeStorage) -> None:
+    patient = Storage(secure.url, SECRET, stall=3600)
+    secure.faults["PATCH"].append(Fault(after=0, hang=True))
+    with pytest.raises(Cancelled):
+        patient.target(*NEW, check=cancelling(secure)).write(pieces(BIG))  # type: ignore[arg-type]
+    assert not secure.uploads
+
+
+def test_an_unknown_certificate_is_not_trusted(secure: FakeStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    _tls.cache_clear()
+    with pytest.raises(StorageUnavailable, match=r"(?i)certificate"):
+        read(Storage(secure.url, SECRET, tries=0))
 
 
 # the rest
