@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from jobs.cli.output import DEFAULT_DATA_DIR, DataDir, Json, answer, guarded, notices
@@ -95,7 +95,6 @@ class _Trip:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %  {task.fields[status]}"),
-            TimeElapsedColumn(),
             console=notices,
             disable=quiet,
         )
