@@ -18,13 +18,13 @@ from local.storage.database import SERVICE, Database, Scope
 from local.storage.errors import ClientGone, StorageError, access_denied, internal, of_database
 from local.storage.files import FileStore
 from local.storage.request import Answer, Receive, Request, Send, json_answer
-from local.storage.resumable import PATH as RESUMABLE_PATH
 from local.storage.resumable import Resumable
 from local.storage.routes import decoded_path, dispatch
 from local.storage.service import Service
 from local.storage.settings import HEADER_LIMIT, VERSION, StorageSettings
 from local.storage.sweep import sweep
 from local.storage.tokens import InvalidToken, TokenVerifier
+from local.storage.tus import PATH as RESUMABLE_PATH
 
 __all__ = ["StorageApp", "create_app"]
 
@@ -128,7 +128,7 @@ class StorageApp:
             message = f"'{request.path}' is not a valid url component"
             text = {"error": "Bad Request", "code": "FST_ERR_BAD_URL", "message": message, "statusCode": 400}
             return json_answer(text, 400, "application/json")
-        if request.path.startswith(("/object/", "/bucket")):
+        if request.path.startswith(("/object/", "/bucket", "/cdn")):
             with contextlib.suppress(LookupError):
                 return await dispatch(self.service, request)
         elif request.path == RESUMABLE_PATH or request.path.startswith(f"{RESUMABLE_PATH}/"):

@@ -22,7 +22,15 @@ from local.storage.request import Answer, Request, json_answer, timestamp
 from local.storage.schemas import STRING, TEXTS, checked, coerced, integer, object_of, one_of
 from local.storage.service import Service
 
-__all__ = ["create_bucket", "delete_bucket", "empty_bucket", "get_bucket", "list_buckets", "update_bucket"]
+__all__ = [
+    "create_bucket",
+    "delete_bucket",
+    "empty_bucket",
+    "get_bucket",
+    "list_buckets",
+    "purge_cache",
+    "update_bucket",
+]
 
 LIST = object_of(
     limit=integer(1),
@@ -205,6 +213,14 @@ async def empty_bucket(service: Service, request: Request, bucket: str) -> Answe
         if len(rows) < EMPTIED_AT_ONCE:
             break
     return json_answer({"message": "Empty bucket has been queued. Completion may take up to an hour."})
+
+
+async def purge_cache(service: Service, request: Request, bucket: str = "", key: str = "") -> Answer:
+    """DELETE /cdn[/BUCKET[/KEY]]: for the service role, who is told that there is no such cache before this service."""
+    if service.caller(request).role != "service_role":
+        raise access_denied("Access denied: Invalid role", 403)
+    message = "Missing Required Parameter CDN_PURGE_ENDPOINT_URL is not set"
+    raise StorageError(400, "MissingParameter", message, "MissingParameter")
 
 
 async def delete_bucket(service: Service, request: Request, bucket: str) -> Answer:

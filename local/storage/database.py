@@ -64,7 +64,7 @@ class Database:
             max_size=connections,
             timeout=10,
             open=False,
-            kwargs={"autocommit": True, "row_factory": dict_row},
+            kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c statement_timeout=30s"},
             check=AsyncConnectionPool.check_connection,  # Postgres may have been restarted
         )
 

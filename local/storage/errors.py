@@ -134,7 +134,20 @@ def of_database(problem: psycopg.Error, duplicate: str = "KeyAlreadyExists") -> 
         case "55P03":
             return StorageError(423, "ResourceLocked", "The resource is locked", "ResourceLocked")
         case "57014":
-            return StorageError(544, "DatabaseTimeout", "The connection to the database timed out", "DatabaseTimeout")
+            text = "The connection to the database timed out"
+            return StorageError(544, "DatabaseTimeout", text, "DatabaseTimeout", 544)
+        case "53300":
+            text = "The database has reached its maximum number of connections. Please try again later."
+            return StorageError(503, "DatabaseConnectionLimit", text, "DatabaseConnectionLimit")
+        case "25006":
+            text = "The database is currently in read-only mode. Please try again later."
+            return StorageError(503, "DatabaseReadOnly", text, "DatabaseReadOnly")
+        case "42P17":
+            text, code = "The database schema is invalid or incompatible.", "DatabaseInvalidObjectDefinition"
+            return StorageError(503, code, text, code)
+        case "42703" | "42P01":
+            text = "The database schema is out of sync. Please run migrations or contact support."
+            return StorageError(503, "DatabaseSchemaMismatch", text, "DatabaseSchemaMismatch")
         case None:
             return internal()
         case code:

@@ -17,7 +17,16 @@ from local.storage.errors import bucket_not_found, object_not_found
 from local.storage.names import is_uuid
 from local.storage.tokens import Caller
 
-__all__ = ["find_bucket", "find_object", "lock_key", "probe_upload", "store_object"]
+__all__ = [
+    "delete_as",
+    "find_bucket",
+    "find_in_transaction",
+    "find_object",
+    "is_current",
+    "lock_key",
+    "probe_upload",
+    "store_object",
+]
 
 PROBE = """
     insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata)
@@ -47,11 +56,10 @@ async def find_bucket(database: Database, scope: Scope, bucket: str) -> Row:
     """The bucket, as the service sees it. Raises NoSuchBucket."""
     async with database.transaction(SERVICE, scope) as cursor:
         await cursor.execute("select * from storage.buckets where id = %s", [bucket])
-        return await cursor.fetchone() or _raise_missing_bucket()
-
-
-def _raise_missing_bucket() -> Row:
-    raise bucket_not_found()
+        row = await cursor.fetchone()
+    if row is None:
+        raise bucket_not_found()
+    return row
 
 
 async def find_object(database: Database, caller: Caller, scope: Scope, bucket: str, key: str) -> Row:
@@ -135,6 +143,14 @@ async def store_object(
         assert row is not None
     replaced = before["version"] if before else None
     return row, replaced if replaced != version else None
+
+
+async def is_current(database: Database, bucket: str, key: str, version: str) -> bool:
+    """Whether the object's row names this version."""
+    async with database.transaction(SERVICE, Scope("")) as cursor:
+        await cursor.execute("select version from storage.objects where bucket_id = %s and name = %s", [bucket, key])
+        row = await cursor.fetchone()
+    return row is not None and row["version"] == version
 
 
 async def delete_as(cursor: Cursor, bucket: str, keys: Sequence[str]) -> list[Row]:

@@ -38,6 +38,7 @@ class PartialUpload:
     size: int | None
     metadata: dict[str, str | None]
     offset: int = 0
+    finished: bool = False  # its row was committed
 
 
 class PartialUploads:
@@ -88,6 +89,25 @@ class PartialUploads:
             return upload
 
         return await self.files.run(work)
+
+    async def mark_finished(self, upload: PartialUpload) -> None:
+        """Note that the upload is an object now."""
+        upload.finished = True
+        await self.files.run(self.save, upload)
+
+    async def reopen(self, upload: PartialUpload) -> None:
+        """Make complete bytes without a row an open upload again that lacks its last byte.
+
+        A client that is told the whole length by HEAD takes its upload for stored and never asks again.
+        """
+
+        def work() -> None:
+            self.make_open(upload.version)
+            os.truncate(self.files.part(upload.version), max(0, upload.offset - 1))
+
+        self.digests.pop(upload.version, None)
+        upload.offset = max(0, upload.offset - 1)
+        await self.files.run(work)
 
     async def declare_length(self, upload: PartialUpload, size: int) -> None:
         """Keep the length of an upload that was created without."""
@@ -164,11 +184,18 @@ class PartialUploads:
                     part.unlink(missing_ok=True)
                     path.unlink(missing_ok=True)
 
-    def unfinished(self, version: str) -> bool:
-        """Whether bytes without a row belong to an upload whose last step was lost; they become open again."""
-        if not self.description(version).exists():
+    def make_open(self, version: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.files.path(version).replace(self.files.part(version))
+
+    def reclaim(self, version: str) -> bool:
+        """Whether bytes without a row are those of an upload whose last step was lost; then it is open again."""
+        try:
+            if json.loads(self.description(version).read_text())["finished"]:
+                return False
+        except (FileNotFoundError, ValueError, KeyError):
             return False
-        self.files.path(version).replace(self.files.part(version))
+        self.make_open(version)
         return True
 
 

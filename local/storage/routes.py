@@ -43,6 +43,9 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/object/{bucket}/{key}", downloads.read_optional),
     ("POST", "/object/{bucket}/{key}", uploads.create_object),
     ("PUT", "/object/{bucket}/{key}", uploads.put_object),
+    ("DELETE", "/cdn", buckets.purge_cache),
+    ("DELETE", "/cdn/{bucket}", buckets.purge_cache),
+    ("DELETE", "/cdn/{bucket}/{key}", buckets.purge_cache),
     ("DELETE", "/object/{bucket}", changes.delete_objects),
     ("DELETE", "/object/{bucket}/{key}", changes.delete_object),
 ]

@@ -41,7 +41,7 @@ async def sweep(files: FileStore, uploads: PartialUploads, database: Database) -
     if len(orphans) == len(present) > SUSPICIOUS:
         LOG.warning("none of the %d stored files has a row in this database; nothing is deleted", len(present))
         return strays
-    orphans = [version for version in orphans if not await files.run(uploads.unfinished, version)]
+    orphans = [version for version in orphans if not await files.run(uploads.reclaim, version)]
     await files.remove(*orphans)
     if orphans or strays:
         LOG.info("swept %d unfinished uploads and %d files without a row", strays, len(orphans))

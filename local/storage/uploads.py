@@ -20,7 +20,7 @@ from local.storage.errors import ClientGone, StorageError, too_large
 from local.storage.files import Stored
 from local.storage.forms import Form
 from local.storage.names import check_bucket_name, check_key, check_mime_type, check_path, check_robots, is_placeholder
-from local.storage.objects import find_bucket, probe_upload, store_object
+from local.storage.objects import find_bucket, is_current, probe_upload, store_object
 from local.storage.request import Answer, Request, json_answer, timestamp
 from local.storage.service import Service
 from local.storage.signing import verified
@@ -153,7 +153,9 @@ async def finish_upload(
             user_metadata=user_metadata,
         )
     except psycopg.Error as problem:
-        if was_rolled_back(problem):  # else the row may be there; the next start sweeps what has none
+        # Unless it is certainly undone the row may be there; the next start sweeps bytes that have none. And a
+        # resumable upload may be finished a second time, when a refusal must not harm what the first has stored.
+        if was_rolled_back(problem) and not await is_current(service.database, bucket, key, version):
             await service.files.remove(version)
         raise
     if replaced:
