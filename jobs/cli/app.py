@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from jobs.cli import bench, database, jobs, main_job, schedule, stack, tests, users
+from jobs.cli import bench, database, doctor, jobs, main_job, schedule, stack, tests, users
 from jobs.cli.output import DEFAULT_DATA_DIR, ROOT, DataDir, Json, answer, guarded, write_json
 from jobs.errors import NotReadyError
 
@@ -28,7 +28,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    for room in (stack, main_job, database, jobs, schedule, users, tests, bench):
+    for room in (stack, main_job, doctor, database, jobs, schedule, users, tests, bench):
         room.register(app)
 
     @app.command(rich_help_panel="Operating")
