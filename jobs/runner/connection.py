@@ -93,7 +93,7 @@ class Connection:
             )
         except psycopg.OperationalError as error:
             if any(words in str(error) for words in REFUSALS):
-                raise WrongCredentials(str(error).strip().splitlines()[-1]) from None
+                raise WrongCredentials(str(error).rpartition("FATAL:")[2].strip()) from None
             raise
         if not self.pooled:
             self._connection.add_notify_handler(self._hear)

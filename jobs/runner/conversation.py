@@ -94,6 +94,8 @@ class Conversation:
         self._faults = 0
         self._stop_at: float | None = None
         self._leave_at: float | None = None
+        self.started = threading.Event()
+        """Both addresses were found to lead to one installation; jobs are claimed from here on."""
         self.turned_at = time.monotonic()
         """When the thread last showed life (time.monotonic)."""
 
@@ -154,6 +156,7 @@ class Conversation:
             if jobs := self._ledger.job_ids:
                 note("jobs_left", level=WARNING, jobs=jobs)
             self._line.close()
+            self._wake.close()
 
     def _over(self) -> bool:
         if self._leave_at is None:
@@ -186,6 +189,7 @@ class Conversation:
                 "Take both addresses from the same project.",
             )
         self._installation = through_database
+        self.started.set()
         self._probe_at = time.monotonic() + PROBE_SECONDS
         self._faults = 0
         note("runner_started", runner=self._runner_id, slots=self._slots.count, notified=self._line.hears)

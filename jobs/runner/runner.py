@@ -61,7 +61,7 @@ class Runner:
             self._slots.start()
             conversing.start()
             while conversing.is_alive():
-                conversing.join(1.0)
+                conversing.join(1.0 if self._conversation.started.is_set() else 0.1)
                 if self._connection.busy_seconds() > HUNG_SECONDS:
                     log.note("database_hangs", level=WARNING)
                     self._connection.cut()
@@ -101,9 +101,14 @@ class Runner:
         return installation_at(self._settings.supabase_url, self._settings.supabase_secret_key.get_secret_value())
 
     def _show_life(self) -> None:
-        """Touch the heartbeat file while the conversation turns. It turns while the database is away, too."""
+        """Touch the heartbeat file from the start of work on, while the conversation turns.
+
+        It turns while the database is away, too: a restart would help nobody then.
+        """
         path: Path | None = self._settings.runner_heartbeat_file
-        if path is not None and time.monotonic() - self._conversation.turned_at < 2 * HUNG_SECONDS:
+        if path is None or not self._conversation.started.is_set():
+            return
+        if time.monotonic() - self._conversation.turned_at < 2 * HUNG_SECONDS:
             try:
                 path.touch()
             except OSError as error:
