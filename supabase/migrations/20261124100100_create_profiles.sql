@@ -110,6 +110,7 @@ set search_path = ''
 as $$
 declare
     metadata jsonb := case when jsonb_typeof(new.raw_user_meta_data) = 'object' then new.raw_user_meta_data else '{}' end;
+    fresh boolean := not exists (select from public.profiles p where p.id = new.id);
 begin
     insert into public.profiles as p (id, first_name, last_name, email, phone, responsibility)
     values (
@@ -121,7 +122,7 @@ begin
         left(coalesce(metadata ->> 'responsibility', ''), 200)
     )
     on conflict (id) do update set email = excluded.email where p.email is distinct from excluded.email;
-    if tg_op = 'INSERT' then
+    if fresh then
         insert into public.user_roles (user_id, role_id)
         select new.id, r.id from public.roles r where r.name = 'member'
         on conflict do nothing;

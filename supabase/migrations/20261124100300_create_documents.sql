@@ -1,6 +1,20 @@
 -- Documents: one row a file. The row comes first and settles name, size and limits before a byte moves; its status
 -- tells what is happening to the file. Functions and triggers alone write everything but the name.
 
+create function private.clean_name(name text)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+    -- what counts as white space: https://www.unicode.org/Public/UCD/latest/ucd/PropList.txt, less the controls
+    select btrim(
+        normalize(coalesce(name, ''), nfc),
+        U&' \00A0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A\202F\205F\3000'
+    );
+$$;
+comment on function private.clean_name is 'A document''s name as it is kept: NFC, without white space at its ends.';
+
 create function private.name_fault(name text)
 returns text
 language sql
@@ -15,6 +29,8 @@ as $$
         when name ~ '[/\\]' then 'A name cannot contain / or \.'
         when name ~ '[\u0001-\u001f\u007f-\u009f\u2028\u2029]' then 'A name cannot contain control characters.'
         when name ~ '[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]' then 'A name cannot contain characters that change the writing direction.'
+        when name ~ '^[\s\u00a0\u00ad\u034f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200d\u202f\u205f-\u2064\u206a-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]*$'
+            then 'A name needs a character that can be seen.'
         when name in ('.', '..') then 'A name cannot be only dots.'
         when split_part(upper(name), '.', 1) ~ '^\s*(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3])\s*$'
             then 'This name is reserved by Windows.'
@@ -106,7 +122,7 @@ begin
         perform private.refuse(403, 'not_allowed', 'You may not upload documents.', 'Ask an administrator for the role "member".');
     end if;
     new.owner_id := auth.uid();
-    new.name := normalize(btrim(coalesce(new.name, '')), nfc);
+    new.name := private.clean_name(new.name);
     perform private.refuse_name(new.name);
     new.mime_type := coalesce(nullif(btrim(new.mime_type), ''), 'application/octet-stream');
     if char_length(new.mime_type) > 255 then
@@ -151,7 +167,7 @@ set search_path = ''
 as $$
 begin
     if new.name is distinct from old.name then
-        new.name := normalize(btrim(coalesce(new.name, '')), nfc);
+        new.name := private.clean_name(new.name);
         perform private.refuse_name(new.name);
         if new.name <> old.name then
             new.name_revision := old.name_revision + 1;

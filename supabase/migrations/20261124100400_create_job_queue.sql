@@ -233,15 +233,17 @@ returns void
 language sql
 set search_path = ''
 as $$
-    -- a key of its own for each call: neither a rename that is running nor an earlier revocation may swallow it
+    -- Not the key of a rename, which might swallow it. An unfinished revocation of this very archive serves as well: the
+    -- caller holds the document, so that one publishes after him, and until then nothing but this path can be signed.
+    -- In the second lane, so that it does not stand behind the owner's own uploads.
     select jobs.enqueue(
-        'refresh_archive', $1.owner_id, $1.id, '{"revoke": true}',
-        format('revoke:%s:%s:%s', $1.id, $1.archive_path, pg_catalog.clock_timestamp())
+        'refresh_archive', $1.owner_id, $1.id, '{"revoke": true}', format('revoke:%s:%s', $1.id, $1.archive_path),
+        null, 1::smallint
     )
     where $1.archive_path is not null;
 $$;
 comment on function jobs.enqueue_revocation is
-    'Has the archive moved to a fresh key and its old key removed: whoever could read may have signed links for any time, and Storage serves those without asking again.';
+    'Has the archive moved to a fresh key and its old key removed: whoever could read may have signed links for any time, and Storage serves those without asking again. The caller holds the document.';
 
 create function jobs.enqueue_removal(document public.documents, archive_path text, run_at timestamptz)
 returns void
@@ -264,7 +266,6 @@ declare
     revoking boolean := coalesce((job.args ->> 'revoke')::boolean, false);
     old_path text := job.args ->> 'archive_path';
     document public.documents;
-    won boolean;
 begin
     update public.documents d
     set archive_path = result ->> 'archive_path',
@@ -273,14 +274,15 @@ begin
     where d.id = job.document_id and d.archive_path = old_path and d.purge_started_at is null
         and (revoking or d.deleted_at is null)
     returning * into document;
-    won := found;
-    if not won then
-        select * into document from public.documents d where d.id = job.document_id;
-        if not found or document.purge_started_at is not null then
-            return false;
-        end if;
-        if revoking and document.archive_path is not null then
+    if not found then
+        -- another won: begin again from its archive, under a key that this job must not occupy itself
+        update jobs.queue q set dedupe_key = null where q.id = job.id;
+        select * into document from public.documents d
+        where d.id = job.document_id and d.purge_started_at is null and d.archive_path is not null;
+        if found and revoking then
             perform jobs.enqueue_revocation(document);
+        elsif found and document.deleted_at is null and document.name_revision > document.archive_name_revision then
+            perform jobs.enqueue_rename(document);
         end if;
         return false;
     end if;
@@ -291,8 +293,12 @@ begin
     if revoking then
         -- archives that a rename replaced earlier wait for their downloads to end; links to them must die as well
         update jobs.queue q set run_at = now()
-        where q.document_id = job.document_id and q.kind = 'remove_archive' and q.state = 'scheduled'
-            and q.run_at > now();
+        where q.id in (
+            select w.id from jobs.queue w
+            where w.document_id = job.document_id and w.kind = 'remove_archive' and w.state = 'scheduled'
+                and w.run_at > now()
+            for update skip locked
+        );
     end if;
     if document.deleted_at is null and document.name_revision > document.archive_name_revision then
         perform jobs.enqueue_rename(document);
@@ -340,6 +346,39 @@ end;
 $$;
 comment on function jobs.bury is 'Ends a job that cannot succeed; the owner reads the reason on the document.';
 
+create function jobs.end_cancelled(ids bigint[], outcome text default 'cancelled')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+    document public.documents;
+    reason constant text := 'cancelled: The operator stopped the processing of this file. Try again.';
+begin
+    if cardinality(ids) = 0 then
+        return;
+    end if;
+    -- A deleted document waits as it is for being restored. One that lives was cancelled by an operator, unless it was
+    -- restored meanwhile and has a job again: without this it would wait for ever. The caller holds the documents.
+    for document in
+        update public.documents d set status = 'failed', progress = 0, error = reason
+        from jobs.queue q
+        where q.id = any (ids) and q.kind = 'archive_document' and d.id = q.document_id and d.deleted_at is null
+            and d.object_version = q.args ->> 'object_version' and d.status in ('queued', 'processing')
+            and not exists (
+                select from jobs.queue other
+                where other.document_id = d.id and other.kind = 'archive_document' and other.id <> all (ids)
+                    and other.cancel_requested_at is null
+            )
+        returning d.*
+    loop
+        perform private.log_event('failed', reason, document.id, document.owner_id, null);
+    end loop;
+    perform jobs.end_jobs(ids, outcome);
+end;
+$$;
+comment on function jobs.end_cancelled is 'Ends cancelled jobs; a document that is left without one is failed, so that its owner can retry it.';
+
 create function jobs.finish(runner_id uuid, entries jsonb)
 returns jsonb
 language plpgsql
@@ -347,22 +386,29 @@ set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare
+    own jsonb;
     mine bigint[];
     held_documents uuid[];
     held bigint[];
     ready bigint[];
     lost bigint[];
     superseded bigint[] := '{}';
+    cancelled bigint[];
     results jsonb;
     documents public.documents[];
     earlier_paths text[];
     job jobs.queue;
 begin
     -- lock documents first, then jobs, each skipping what is locked: no row can stall the conversation, none deadlocks
-    select array_agg(q.id) filter (where q.id is not null), array_agg(e.id) filter (where q.id is null)
-    into mine, lost
-    from jsonb_to_recordset(entries) as e (id bigint, attempt integer)
-        left join jobs.queue q on q.id = e.id and q.worker_id = runner_id and q.attempt = e.attempt;
+    select
+        coalesce(jsonb_agg(e.entry) filter (where q.id is not null), '[]'),
+        array_agg(q.id) filter (where q.id is not null),
+        array_agg((e.entry ->> 'id')::bigint) filter (where q.id is null)
+    into own, mine, lost
+    from jsonb_array_elements(entries) as e (entry)
+        left join jobs.queue q
+            on q.id = (e.entry ->> 'id')::bigint and q.worker_id = runner_id
+            and q.attempt = (e.entry ->> 'attempt')::integer;
     held_documents := array(
         select d.id
         from public.documents d
@@ -384,12 +430,19 @@ begin
         for update skip locked
     );
     select jsonb_object_agg(e.id, e.result) into results
-    from jsonb_to_recordset(entries) as e (id bigint, result jsonb);
+    from jsonb_to_recordset(own) as e (id bigint, result jsonb);
 
     ready := array(
-        select e.id from jsonb_to_recordset(entries) as e (id bigint, outcome text)
+        select e.id from jsonb_to_recordset(own) as e (id bigint, outcome text)
         where e.id = any (held) and e.outcome = 'succeeded'
     );
+    -- what was cancelled while it ended is not published: its document was deleted, and may have a new job already
+    cancelled := array(
+        select q.id from jobs.queue q
+        where q.id = any (ready) and q.cancel_requested_at is not null
+            and q.kind in ('archive_document', 'refresh_archive')
+    );
+    ready := array(select unnest(ready) except select unnest(cancelled));
     with done as (
         select q.id, q.document_id, q.args ->> 'object_version' as object_version, results -> q.id::text as result
         from jobs.queue q
@@ -436,17 +489,17 @@ begin
     perform jobs.end_jobs(array(select unnest(ready) except select unnest(superseded)), 'succeeded', results => results);
     perform jobs.end_jobs(superseded, 'superseded');
     perform jobs.end_jobs(array(
-        select e.id from jsonb_to_recordset(entries) as e (id bigint, outcome text)
+        select e.id from jsonb_to_recordset(own) as e (id bigint, outcome text)
         where e.id = any (held) and e.outcome = 'superseded'
     ), 'superseded', results => results);
-    perform jobs.end_jobs(array(
-        select e.id from jsonb_to_recordset(entries) as e (id bigint, outcome text)
+    perform jobs.end_cancelled(cancelled || array(
+        select e.id from jsonb_to_recordset(own) as e (id bigint, outcome text)
         where e.id = any (held) and e.outcome = 'cancelled'
-    ), 'cancelled', results => results);
+    ));
     return jsonb_build_object(
         'lost', coalesce(to_jsonb(lost), '[]'),
         'busy', to_jsonb(array(select unnest(mine) except select unnest(held))),
-        'superseded', to_jsonb(superseded)
+        'superseded', to_jsonb(superseded || cancelled)
     );
 end;
 $$;
@@ -493,18 +546,22 @@ begin
         where q.id = job.id
         returning * into job;
         if job.cancel_requested_at is not null then
-            perform jobs.end_jobs(array[job.id], 'cancelled');
-        elsif entry.retryable is false or job.failures >= rules.failure_budget then
+            perform jobs.end_cancelled(array[job.id]);
+        elsif entry.retryable is false
+            -- a revocation is not given up: links that ought to be dead would live on
+            or (job.failures >= rules.failure_budget and coalesce(job.args ->> 'revoke', 'false') <> 'true')
+        then
             perform jobs.bury(job, entry.error);
         else
             update jobs.queue q
             set state = 'scheduled', pos = null, worker_id = null, lease_until = null,
-                run_at = now() + least(rules.backoff_cap, rules.backoff_base * power(2, job.failures - 1))
+                run_at = now() + least(rules.backoff_cap, rules.backoff_base * power(2, least(job.failures - 1, 30)))
                     * (0.5 + random() / 2)
             where q.id = job.id;
             if job.kind = 'archive_document' then
                 update public.documents d set status = 'queued', progress = 0, error = left(entry.error, 1000)
-                where d.id = job.document_id and d.status = 'processing';
+                where d.id = job.document_id and d.object_version = job.args ->> 'object_version'
+                    and d.status in ('queued', 'processing') and d.deleted_at is null;
             end if;
         end if;
     end loop;
@@ -540,7 +597,7 @@ begin
         select d.id, x.progress
         from extended x
             join public.documents d on d.id = x.document_id
-        where x.kind = 'archive_document' and x.progress is not null and d.status in ('queued', 'processing')
+        where x.kind = 'archive_document' and x.progress is not null and x.cancel_requested_at is null and d.status in ('queued', 'processing')
             and d.deleted_at is null
         for no key update of d skip locked
     ),
@@ -590,24 +647,40 @@ end;
 $$;
 
 create function jobs.release(runner_id uuid, entries jsonb)
-returns void
+returns jsonb
 language plpgsql
 set search_path = ''
 as $$
 declare
-    held bigint[] := array(
+    mine bigint[] := array(
         select q.id
         from jsonb_to_recordset(entries) as e (id bigint, attempt integer)
             join jobs.queue q on q.id = e.id and q.worker_id = runner_id and q.attempt = e.attempt
-        for update of q skip locked
+    );
+    held_documents uuid[] := array(
+        select d.id from public.documents d
+        where d.id = any (array(select q.document_id from jobs.queue q where q.id = any (mine)))
+        for no key update skip locked
+    );
+    held bigint[] := array(
+        select q.id from jobs.queue q
+        where q.id = any (mine) and q.worker_id = runner_id
+            and (
+                q.cancel_requested_at is null or q.document_id = any (held_documents)
+                or not exists (select from public.documents d where d.id = q.document_id)
+            )
+        for update skip locked
+    );
+    cancelled bigint[] := array(
+        select q.id from jobs.queue q where q.id = any (held) and q.cancel_requested_at is not null
     );
 begin
-    perform jobs.end_jobs(array(
-        select q.id from jobs.queue q where q.id = any (held) and q.cancel_requested_at is not null
-    ), 'cancelled');
-    perform jobs.give_back(array(select q.id from jobs.queue q where q.id = any (held)));
+    perform jobs.end_cancelled(cancelled);
+    perform jobs.give_back(array(select unnest(held) except select unnest(cancelled)));
+    return jsonb_build_object('busy', to_jsonb(array(select unnest(mine) except select unnest(held))));
 end;
 $$;
+comment on function jobs.release is 'Takes jobs back that were not done, without calling it a failure.';
 
 -- sweeping and claiming ---------------------------------------------------------------------------------------------
 
@@ -630,19 +703,20 @@ begin
         where q.queue = queue_name and q.pos is not null and q.state = 'running' and q.lease_until < now()
         for update skip locked
     loop
+        -- the document first would be the order elsewhere; whoever holds it now is served by the next sweep
+        select d.id into held from public.documents d where d.id = job.document_id for no key update skip locked;
+        if not found and exists (select from public.documents d where d.id = job.document_id) then
+            continue;
+        end if;
         insert into jobs.attempts (job_id, attempt, worker_id, crashed, error)
         values (job.id, job.attempt, job.worker_id, true, 'lease_lapsed: The runner stopped without a word.');
         update jobs.queue q set crashes = q.crashes + 1 where q.id = job.id returning * into job;
         if job.cancel_requested_at is not null then
-            perform jobs.end_jobs(array[job.id], 'cancelled');
+            perform jobs.end_cancelled(array[job.id]);
         elsif job.crashes >= rules.crash_budget then
-            -- the document first would be the order elsewhere; whoever holds it now is served by the next sweep
-            select d.id into held from public.documents d where d.id = job.document_id for no key update skip locked;
-            if found or not exists (select from public.documents d where d.id = job.document_id) then
-                perform jobs.bury(job, format(
-                    'poison: Processing this file stopped its runner %s times. Upload it again, or ask the operator.', job.crashes
-                ));
-            end if;
+            perform jobs.bury(job, format(
+                'poison: Processing this file stopped its runner %s times. Upload it again, or ask the operator.', job.crashes
+            ));
         else
             perform jobs.give_back(array[job.id]);
         end if;
@@ -698,14 +772,17 @@ declare
     taken bigint[];
     highest bigint;
     lease interval;
+    -- The first lane goes before the others, but for their share: a backlog of archives must not keep housekeeping (the
+    -- removal of archives whose links ought to be dead) waiting for hours.
+    share constant integer := case when want > 1 then greatest(1, want / 4) when random() < 0.25 then 1 else 0 end;
 begin
     -- The planner's choices are switched off because after ANALYZE on an empty table it may walk dead entries.
     select r.lease into lease from jobs.queues r where r.name = queue_name;
     for lane in
-        select l.priority, l.clock, coalesce((floors ->> l.priority::text)::bigint, 0) as floor
-        from jobs.lanes l
-        where l.queue = queue_name
-        order by l.priority
+        select l.priority, l.clock, coalesce((floors ->> l.priority::text)::bigint, 0) as floor, turn.room
+        from jobs.lanes l, (values (1, share), (2, want)) as turn (place, room)
+        where l.queue = queue_name and turn.room > 0 and (turn.place = 2 or l.priority > 0)
+        order by turn.place, l.priority
     loop
         exit when cardinality(ids) >= want;
         with claimed as (
@@ -719,7 +796,7 @@ begin
                 where w.queue = queue_name and w.priority = lane.priority and w.pos is not null
                     and w.pos >= lane.floor << 32 and w.state = 'pending'
                 order by w.pos
-                limit want - cardinality(ids)
+                limit least(lane.room, want - cardinality(ids))
                 for update skip locked
             ))
             returning q.id, q.pos
@@ -774,6 +851,7 @@ declare
     rests boolean;
     finished jsonb := '{}';
     failed jsonb := '{}';
+    released jsonb := '{}';
     beaten jsonb := '{}';
     claimed jsonb := '[]';
 begin
@@ -786,7 +864,7 @@ begin
         failed := jobs.fail(runner_id, message -> 'failed');
     end if;
     if jsonb_array_length(message -> 'released') > 0 then
-        perform jobs.release(runner_id, message -> 'released');
+        released := jobs.release(runner_id, message -> 'released');
     end if;
     if jsonb_array_length(message -> 'beats') > 0 then
         beaten := jobs.beat(runner_id, message -> 'beats');
@@ -804,7 +882,7 @@ begin
     return jsonb_build_object(
         'claimed', claimed,
         'lost', coalesce(finished -> 'lost', '[]') || coalesce(failed -> 'lost', '[]') || coalesce(beaten -> 'lost', '[]'),
-        'busy', coalesce(finished -> 'busy', '[]') || coalesce(failed -> 'busy', '[]'),
+        'busy', coalesce(finished -> 'busy', '[]') || coalesce(failed -> 'busy', '[]') || coalesce(released -> 'busy', '[]'),
         'superseded', coalesce(finished -> 'superseded', '[]'),
         'cancelled', coalesce(beaten -> 'cancelled', '[]'),
         'clocks', (
@@ -848,7 +926,7 @@ $$;
 
 -- operators ---------------------------------------------------------------------------------------------------------
 
-create function jobs.cancel_job(job_id bigint)
+create function jobs.request_cancel(job_id bigint)
 returns text
 language plpgsql
 set search_path = ''
@@ -856,6 +934,7 @@ as $$
 declare
     job jobs.queue;
 begin
+    -- the caller holds the document
     select * into job from jobs.queue q where q.id = job_id for update;
     if not found then
         return null;
@@ -865,8 +944,22 @@ begin
         where q.id = job_id;
         return 'cancelling';
     end if;
-    perform jobs.end_jobs(array[job_id], 'cancelled');
+    perform jobs.end_cancelled(array[job_id]);
     return 'cancelled';
+end;
+$$;
+
+create function jobs.cancel_job(job_id bigint)
+returns text
+language plpgsql
+set search_path = ''
+as $$
+begin
+    -- the document before the job, as everybody does
+    perform from public.documents d
+    where d.id = (select q.document_id from jobs.queue q where q.id = job_id)
+    for no key update;
+    return jobs.request_cancel(job_id);
 end;
 $$;
 comment on function jobs.cancel_job is 'Cancels a waiting job, or asks the runner of a running one to stop; null if there is no such unfinished job.';
@@ -878,7 +971,7 @@ set search_path = ''
 as $$
 begin
     -- the caller holds the document; a removal or a revocation goes on, they serve the deletion
-    perform jobs.cancel_job(q.id)
+    perform jobs.request_cancel(q.id)
     from jobs.queue q
     where q.document_id = cancel_of_document.document_id
         and (q.kind = 'archive_document' or (q.kind = 'refresh_archive' and not (q.args ->> 'revoke')::boolean));
@@ -911,7 +1004,11 @@ begin
         past.kind, past.owner_id, past.document_id,
         case when past.kind = 'refresh_archive' then past.args - 'archive_path' else past.args end,
         case when past.kind = 'archive_document' then format('archive:%s:%s', document.id, document.object_version) end,
-        null, case when past.kind in ('archive_document', 'refresh_archive') then 0 else 1 end::smallint
+        null,
+        case
+            when past.kind = 'archive_document' or (past.kind = 'refresh_archive' and past.args ->> 'revoke' = 'false') then 0
+            else 1
+        end::smallint
     );
 end;
 $$;

@@ -107,6 +107,7 @@ declare
     document public.documents := private.own_document(share_document.document_id);
     setting private.settings;
     address text := lower(btrim(coalesce(share_document.email, '')));
+    ends_at timestamptz := nullif(share_document.expires_at, 'infinity');
     recipient_id uuid;
     share jsonb;
 begin
@@ -122,7 +123,7 @@ begin
     if address = (select lower(p.email) from public.profiles p where p.id = auth.uid()) then
         perform private.refuse(422, 'share_with_self', 'This is your own address.', 'You have the document already.');
     end if;
-    if share_document.expires_at <= now() then
+    if ends_at <= now() then
         perform private.refuse(422, 'expiry_past', 'The share would end in the past.', 'Choose a later time.');
     end if;
     select * into setting from private.settings;
@@ -147,19 +148,22 @@ begin
         end if;
     end if;
     select u.id into recipient_id
-    from auth.users u
-        join public.profiles p on p.id = u.id
-    where lower(u.email) = address and u.email_confirmed_at is not null and p.deleted_at is null;
+    from public.profiles p
+        join auth.users u on u.id = p.id
+    where lower(p.email) = address and lower(u.email) = address and u.email_confirmed_at is not null
+        and p.deleted_at is null
+    order by p.created_at
+    limit 1;
     if recipient_id is not null then
         insert into public.document_shares as s (document_id, user_id, shared_by, expires_at)
-        values (document.id, recipient_id, auth.uid(), share_document.expires_at)
+        values (document.id, recipient_id, auth.uid(), ends_at)
         on conflict (document_id, user_id) do update set expires_at = excluded.expires_at
         returning jsonb_build_object(
             'id', s.id, 'document_id', s.document_id, 'email', address, 'shared_at', s.shared_at, 'expires_at', s.expires_at
         ) into share;
     else
         insert into public.share_invitations as i (document_id, email, shared_by, expires_at)
-        values (document.id, address, auth.uid(), share_document.expires_at)
+        values (document.id, address, auth.uid(), ends_at)
         on conflict (document_id, email) do update set expires_at = excluded.expires_at
         returning jsonb_build_object(
             'id', i.id, 'document_id', i.document_id, 'email', address, 'shared_at', i.shared_at, 'expires_at', i.expires_at
@@ -170,6 +174,30 @@ begin
 end;
 $$;
 
+create function private.own_shared_document(share_id uuid)
+returns public.documents
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    document_id uuid;
+begin
+    select d.id into document_id
+    from public.documents d
+    where d.owner_id = auth.uid() and d.id in (
+        select s.document_id from public.document_shares s where s.id = share_id
+        union all
+        select i.document_id from public.share_invitations i where i.id = share_id
+    );
+    if not found or not private.is_active() then
+        perform private.refuse(404, 'share_not_found', 'There is no such share.', 'It may have ended already.');
+    end if;
+    return private.own_document(document_id);
+end;
+$$;
+comment on function private.own_shared_document is 'Locks and returns the caller''s document that a share or an invitation is of, or refuses.';
+
 create function private.change_share(share_id uuid, expires_at timestamptz)
 returns jsonb
 language plpgsql
@@ -178,36 +206,31 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
+    document public.documents := private.own_shared_document(share_id);
+    ends_at timestamptz := nullif(change_share.expires_at, 'infinity');
     share record;
-    document public.documents;
 begin
-    select s.id, s.document_id, p.email, s.shared_at into share
-    from public.document_shares s
-        join public.profiles p on p.id = s.user_id
-        join public.documents d on d.id = s.document_id
-    where s.id = share_id and d.owner_id = auth.uid();
-    if not found then
-        select i.id, i.document_id, i.email, i.shared_at into share
-        from public.share_invitations i
-            join public.documents d on d.id = i.document_id
-        where i.id = share_id and d.owner_id = auth.uid();
-    end if;
-    if not found or not private.is_active() then
-        perform private.refuse(404, 'share_not_found', 'There is no such share.', '');
-    end if;
-    if change_share.expires_at <= now() then
+    if ends_at <= now() then
         perform private.refuse(422, 'expiry_past', 'The share would end in the past.', 'Revoke it instead.');
     end if;
-    document := private.own_document(share.document_id);
-    update public.document_shares s set expires_at = change_share.expires_at where s.id = share_id;
-    update public.share_invitations i set expires_at = change_share.expires_at where i.id = share_id;
+    update public.document_shares s set expires_at = ends_at from public.profiles p
+    where s.id = share_id and p.id = s.user_id
+    returning s.id, s.document_id, lower(p.email) as email, s.shared_at into share;
+    if not found then
+        update public.share_invitations i set expires_at = ends_at
+        where i.id = share_id
+        returning i.id, i.document_id, i.email, i.shared_at into share;
+    end if;
+    if not found then
+        perform private.refuse(404, 'share_not_found', 'There is no such share.', 'It may have ended already.');
+    end if;
     perform private.log_event(
-        'share_changed', format('Access of %s ends %s', share.email, coalesce(change_share.expires_at::text, 'when revoked')),
+        'share_changed', format('Access of %s ends %s', share.email, coalesce(ends_at::text, 'when revoked')),
         document.id, document.owner_id
     );
     return jsonb_build_object(
-        'id', share.id, 'document_id', share.document_id, 'email', lower(share.email), 'shared_at', share.shared_at,
-        'expires_at', change_share.expires_at
+        'id', share.id, 'document_id', share.document_id, 'email', share.email, 'shared_at', share.shared_at,
+        'expires_at', ends_at
     );
 end;
 $$;
@@ -219,29 +242,21 @@ security definer
 set search_path = ''
 as $$
 declare
-    owned uuid;
-    document public.documents;
+    document public.documents := private.own_shared_document(share_id);
     address text;
 begin
-    select d.id into owned
-    from public.documents d
-    where d.owner_id = auth.uid() and d.id in (
-        select s.document_id from public.document_shares s where s.id = share_id
-        union all
-        select i.document_id from public.share_invitations i where i.id = share_id
-    );
-    if not found or not private.is_active() then
-        perform private.refuse(404, 'share_not_found', 'There is no such share.', 'It may have ended already.');
-    end if;
-    document := private.own_document(owned);
     delete from public.document_shares s using public.profiles p
     where s.id = share_id and p.id = s.user_id
     returning p.email into address;
-    if found then
-        perform private.end_access(document);
-    else
+    if not found then
         delete from public.share_invitations i where i.id = share_id returning i.email into address;
     end if;
+    if not found then
+        perform private.refuse(404, 'share_not_found', 'There is no such share.', 'It may have ended already.');
+    end if;
+    -- for an invitation too, under which nothing can have been signed: the owner sees the archive move, and must not
+    -- learn from it whether the address has an account
+    perform private.end_access(document);
     perform private.log_event('share_revoked', format('Access of %s ended', lower(address)), document.id, document.owner_id);
 end;
 $$;
@@ -263,6 +278,9 @@ begin
         perform private.refuse(404, 'share_not_found', 'This document is not shared with you.', '');
     end if;
     delete from public.document_shares s where s.document_id = document.id and s.user_id = auth.uid();
+    if not found then
+        perform private.refuse(404, 'share_not_found', 'This document is not shared with you.', '');
+    end if;
     perform private.end_access(document);
     perform private.log_event('share_left', 'A recipient gave up access', document.id, document.owner_id);
 end;
@@ -275,18 +293,19 @@ security definer
 set search_path = ''
 as $$
 begin
-    if new.email_confirmed_at is null or new.email is null or (
-        tg_op = 'UPDATE' and old.email_confirmed_at is not null and old.email is not distinct from new.email
-    ) then
+    if new.email_confirmed_at is null or new.email is null then
         return null;
     end if;
+    -- at every update of the account (a sign-in is one), not at its confirmation alone: whatever went wrong then, or was
+    -- shared in that very moment, is made up for. The id stays, owners hold it.
     with claimed as (
         delete from public.share_invitations i
         where i.email = lower(new.email)
+            and exists (select from public.profiles p where p.id = new.id and p.deleted_at is null)
         returning i.*
     )
-    insert into public.document_shares (document_id, user_id, shared_by, shared_at, expires_at)
-    select c.document_id, new.id, c.shared_by, c.shared_at, c.expires_at
+    insert into public.document_shares (id, document_id, user_id, shared_by, shared_at, expires_at)
+    select c.id, c.document_id, new.id, c.shared_by, c.shared_at, c.expires_at
     from claimed c
         join public.documents d on d.id = c.document_id
     where (c.expires_at is null or c.expires_at > now()) and d.owner_id <> new.id

@@ -182,6 +182,8 @@ security definer
 set search_path = ''
 as $$
 begin
+    -- two last administrators at a time would both see the other
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('instashare.close_account', 0));
     if (select private.has_role('admin')) and not exists (
         select from public.user_roles u
             join public.roles r on r.id = u.role_id
@@ -194,12 +196,67 @@ begin
     if not found then
         perform private.refuse(404, 'account_not_found', 'Your account is closed already.', '');
     end if;
-    -- links that were signed die with the account; its shares already read nothing
-    perform jobs.enqueue_revocation(d) from public.documents d
-    where d.owner_id = auth.uid() and d.archive_path is not null and d.purge_started_at is null;
     perform private.log_event('account_closed', 'Account closed', null, auth.uid());
 end;
 $$;
+
+create function private.end_links(person_id uuid, own boolean)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    document public.documents;
+begin
+    -- in one order, so that two persons who share with each other can be shut out at once
+    for document in
+        select * from public.documents d
+        where d.archive_path is not null and d.purge_started_at is null and d.id in (
+            select o.id from public.documents o where own and o.owner_id = person_id
+            union all
+            select s.document_id from public.document_shares s where s.user_id = person_id
+        )
+        order by d.id
+        for no key update
+    loop
+        perform jobs.enqueue_revocation(document);
+    end loop;
+end;
+$$;
+comment on function private.end_links is 'Has the links die that a person may have signed: to what others share with him, and to what is his own.';
+
+create function private.follow_closing()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if old.deleted_at is null and new.deleted_at is not null then
+        perform private.end_links(new.id, true);
+    end if;
+    return null;
+end;
+$$;
+create trigger follow_closing after update of deleted_at on public.profiles
+for each row execute function private.follow_closing();
+
+create function private.follow_lost_role()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if not private.person_has_role(old.user_id, array['viewer', 'member', 'admin']) then
+        perform private.end_links(old.user_id, false);
+    end if;
+    return null;
+end;
+$$;
+create trigger follow_lost_role after delete on public.user_roles
+for each row execute function private.follow_lost_role();
 
 create function public.delete_document(document_id uuid)
 returns public.documents

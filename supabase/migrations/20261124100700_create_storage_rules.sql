@@ -61,6 +61,16 @@ using (
     )
 );
 
+create function private.length_in(metadata jsonb, field text)
+returns numeric
+language sql
+immutable
+set search_path = ''
+as $$
+    -- numeric: a client announces any number, and a cast that fails would be a fault of ours
+    select case when jsonb_typeof($1 -> $2) = 'number' then ($1 ->> $2)::numeric end;
+$$;
+
 create function private.receive_original()
 returns trigger
 language plpgsql
@@ -70,7 +80,7 @@ as $$
 declare
     document public.documents;
     probe boolean := new.version is null or new.version = '1';
-    stored_bytes bigint;
+    stored_bytes numeric;
 begin
     -- tested here and not in `when (…)`: a column named there would block the Storage service's own migrations of it
     if new.bucket_id <> 'documents' or (tg_op = 'UPDATE' and new.version is not distinct from old.version) then
@@ -78,7 +88,7 @@ begin
     end if;
     if probe then
         select * into document from public.documents d where d.id = private.document_of_key(new.name);
-        if found and (new.metadata ->> 'contentLength')::bigint > document.size_bytes + 65536 then
+        if found and private.length_in(new.metadata, 'contentLength') > document.size_bytes + 65536 then
             raise exception using errcode = '42501', message = format(
                 'The document was announced with %s bytes, this upload has %s.',
                 document.size_bytes, new.metadata ->> 'contentLength'
@@ -101,7 +111,7 @@ begin
     if not exists (select from public.profiles p where p.id = document.owner_id and p.deleted_at is null) then
         raise exception using errcode = '42501', message = 'The account of this document''s owner is closed.';
     end if;
-    stored_bytes := (new.metadata ->> 'size')::bigint;
+    stored_bytes := private.length_in(new.metadata, 'size');
     if stored_bytes is distinct from document.size_bytes then
         raise exception using errcode = '42501', message = format(
             'The document was announced with %s bytes, but %s arrived.', document.size_bytes, coalesce(stored_bytes::text, 'none')
@@ -116,6 +126,6 @@ begin
 end;
 $$;
 comment on function private.receive_original is 'Turns a stored original into a queued document with one job, or refuses it with a sentence.';
-revoke execute on function private.receive_original() from public;
+revoke execute on function private.receive_original(), private.length_in(jsonb, text) from public;
 create trigger instashare_receive_original after insert or update on storage.objects
 for each row execute function private.receive_original();

@@ -100,19 +100,28 @@ as $$
 declare
     ended record;
     document public.documents;
+    gone boolean;
     number integer := 0;
 begin
-    delete from public.share_invitations i where i.expires_at <= now();
+    -- Invitations like shares: the owner sees the event and the archive move, and must not learn from them whether the
+    -- address has an account.
     for ended in
-        select s.id, s.document_id, s.user_id from public.document_shares s
-        where s.expires_at <= now()
+        select s.id, s.document_id from public.document_shares s where s.expires_at <= now()
+        union all
+        select i.id, i.document_id from public.share_invitations i where i.expires_at <= now()
         limit 1000
     loop
         select * into document from public.documents d where d.id = ended.document_id for no key update skip locked;
         if not found then
             continue;
         end if;
-        delete from public.document_shares s where s.id = ended.id and s.expires_at <= now();
+        with shares as (
+            delete from public.document_shares s where s.id = ended.id and s.expires_at <= now() returning s.id
+        ),
+        invitations as (
+            delete from public.share_invitations i where i.id = ended.id and i.expires_at <= now() returning i.id
+        )
+        select true into gone from shares union all select true from invitations;
         if found then
             perform jobs.enqueue_revocation(document);
             perform private.log_event('share_expired', 'A share ended by its date', document.id, document.owner_id, null);
@@ -243,8 +252,8 @@ as $$
         ),
         'archives', (
             select coalesce(jsonb_agg(o.name), '[]') from storage.objects o
-            where o.bucket_id = 'archives' and o.name >= s.owner_id || '/' || s.id || '/'
-                and o.name < s.owner_id || '/' || s.id || '0'
+            where o.bucket_id = 'archives' and o.name collate "C" >= s.owner_id || '/' || s.id || '/'
+                and o.name collate "C" < s.owner_id || '/' || s.id || '0'
         )
     )), '[]')
     from started s;
@@ -271,8 +280,8 @@ begin
         select from storage.objects o
         where (o.bucket_id = 'documents' and o.name = document.owner_id || '/' || document.id)
             or (
-                o.bucket_id = 'archives' and o.name >= document.owner_id || '/' || document.id || '/'
-                and o.name < document.owner_id || '/' || document.id || '0'
+                o.bucket_id = 'archives' and o.name collate "C" >= document.owner_id || '/' || document.id || '/'
+                and o.name collate "C" < document.owner_id || '/' || document.id || '0'
             )
     ) then
         return false;
@@ -333,6 +342,15 @@ end;
 $$;
 comment on function jobs.finish_expire_original is 'Notes that an original went, or queues a document whose archive did not hold it.';
 
+create function jobs.document_of_archive(key text)
+returns uuid
+language sql
+immutable
+set search_path = ''
+as $$
+    select substring($1 from '^[0-9a-f-]{36}/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/')::uuid;
+$$;
+
 create function jobs.orphan_keys(bucket text, after_key text, batch integer)
 returns setof text
 language sql
@@ -353,12 +371,11 @@ as $$
             else not exists (select from public.documents d where d.archive_path = o.name)
                 and not exists (
                     select from jobs.queue q
-                    where q.kind = 'remove_archive' and q.args ->> 'archive_path' = o.name
-                )
-                and not exists (
-                    select from jobs.queue q
-                    where q.state = 'running' and q.kind in ('archive_document', 'refresh_archive')
-                        and o.name like q.owner_id || '/' || q.document_id || '/%'
+                    where q.document_id = jobs.document_of_archive(o.name)
+                        and (
+                            (q.kind = 'remove_archive' and q.args ->> 'archive_path' = o.name)
+                            or (q.kind in ('archive_document', 'refresh_archive') and q.state = 'running')
+                        )
                 )
         end
     order by o.name

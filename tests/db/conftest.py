@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
+import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[installations.
     try:
         postgres.create_cluster(installation)
         with postgres.running(installation):
+            with psycopg.connect(installation.database_url("supabase_admin"), autocommit=True) as admin:
+                # nothing here must survive a power cut
+                for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                    admin.execute(sql.SQL("alter system set {} = off").format(sql.Identifier(setting)))
+                admin.execute("select pg_reload_conf()")
             postgres.prepare_database(installation, TEMPLATE)
             with psycopg.connect(installation.database_url("postgres", TEMPLATE)) as connection:
                 migrations.become_postgres(connection)
@@ -37,6 +45,43 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[installations.
             yield installation
     finally:
         postgres.remove_cluster(installation)
+
+
+@contextmanager
+def refused(sqlstate: str, code: str | None = None) -> Iterator[None]:
+    """The block is refused with this SQLSTATE (PT422 is HTTP 422 to a client) and this stable code."""
+    with pytest.raises(psycopg.Error) as caught:
+        yield
+    assert (caught.value.sqlstate, code and caught.value.diag.message_detail) == (sqlstate, code), caught.value
+
+
+def in_parallel(*tasks: Callable[[], object]) -> list[BaseException | None]:
+    """Run every task in a thread of its own, begun at one moment; what each raised."""
+    barrier = threading.Barrier(len(tasks))
+    raised: list[BaseException | None] = [None] * len(tasks)
+
+    def run(number: int, task: Callable[[], object]) -> None:
+        barrier.wait()
+        try:
+            task()
+        except BaseException as error:
+            raised[number] = error
+
+    threads = [threading.Thread(target=run, args=(number, task)) for number, task in enumerate(tasks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads), "a task never ended"
+    return raised
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Until the condition holds; fails after the deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        threading.Event().wait(0.01)
 
 
 @dataclass
@@ -64,6 +109,34 @@ class Person:
         """The first column of the first row."""
         rows = self.run(statement, *parameters)
         return next(iter(rows[0].values())) if rows else None
+
+    def on(self, database: Database) -> Person:
+        """The same person on another connection."""
+        return replace(self, database=database)
+
+    def call(self, function: str, *parameters: object) -> Any:
+        """Call a function of public, as PostgREST's RPC does; its one value, or its row as a dict."""
+        marks = ", ".join(["%s"] * len(parameters))
+        rows = self.run(f"select * from public.{function}({marks})", *parameters)
+        return next(iter(rows[0].values())) if len(rows[0]) == 1 else rows[0]
+
+    def row(self, document_id: str) -> dict[str, Any]:
+        """A document as this person sees it."""
+        (row,) = self.run("select * from documents where id = %s", document_id)
+        return row
+
+    def sees(self, document_id: str) -> bool:
+        """Whether the document is visible to this person."""
+        return bool(self.run("select 1 from documents where id = %s", document_id))
+
+    def ready(self, runner: Runner, name: str = "report.pdf", size: int = 5) -> str:
+        """Add a document, store it and have it archived."""
+        document = self.document(name, size)
+        self.store(document)
+        for job in runner.claim(1000):
+            if job["kind"] == "archive_document":
+                runner.publish(job)
+        return document
 
     def document(self, name: str = "report.pdf", size: int = 5) -> str:
         """Add a document and return its id."""
@@ -104,6 +177,10 @@ class Runner:
     database: Database
     id: str
 
+    def on(self, database: Database) -> Runner:
+        """The same runner on another connection."""
+        return replace(self, database=database)
+
     def exchange(self, **message: Any) -> dict[str, Any]:
         connection = self.database.superuser
         with connection.transaction():
@@ -133,6 +210,16 @@ class Runner:
             finished=[{"id": job["id"], "attempt": job["attempt"], "outcome": outcome, "result": result}]
         )
 
+    def fail(self, job: dict[str, Any], error: str = "storage_down: Storage is down.", **more: Any) -> dict[str, Any]:
+        entry = {"id": job["id"], "attempt": job["attempt"], "error": error, "retryable": True, **more}
+        return self.exchange(failed=[entry])
+
+    def beat(self, job: dict[str, Any], progress: float | None = None) -> dict[str, Any]:
+        return self.exchange(beats=[{"id": job["id"], "attempt": job["attempt"], "progress": progress}])
+
+    def release(self, job: dict[str, Any]) -> dict[str, Any]:
+        return self.exchange(released=[{"id": job["id"], "attempt": job["attempt"]}])
+
     def publish(self, job: dict[str, Any], path: str | None = None) -> dict[str, Any]:
         payload = job["payload"]
         path = path or f"{job['owner_id']}/{job['document_id']}/{job['id']}-{job['attempt']}.zip"
@@ -152,6 +239,32 @@ class Database:
 
     superuser: psycopg.Connection[dict[str, Any]]
     url: str
+    others: ExitStack = field(default_factory=ExitStack)
+
+    def second(self) -> Database:
+        """The same database over a connection of its own; a lock that it waits for too long is an error."""
+        connection = psycopg.connect(self.url, autocommit=True, row_factory=dict_row)
+        self.others.callback(connection.close)
+        connection.execute("set lock_timeout = '10s'")
+        return Database(connection, self.url, self.others)
+
+    def lapse(self, *jobs: dict[str, Any]) -> None:
+        """Let leases lapse, as if their time had passed."""
+        self.run(
+            "update jobs.queue set lease_until = now() - interval '1 second' where id = any (%s)",
+            [job["id"] for job in jobs],
+        )
+
+    def jobs(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The unfinished jobs in the order of their ids."""
+        return self.run("select * from jobs.queue where %s::text is null or kind = %s order by id", kind, kind)
+
+    def outcomes(self, kind: str | None = None) -> list[str]:
+        """How the finished jobs ended, in that order."""
+        rows = self.run(
+            "select outcome from jobs.history where %s::text is null or kind = %s order by finished_at, id", kind, kind
+        )
+        return [row["outcome"] for row in rows]
 
     def run(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
         cursor = self.superuser.execute(statement, parameters or None)
@@ -190,7 +303,9 @@ def database(cluster: installations.Installation) -> Iterator[Database]:
         admin.execute(sql.SQL("create database {} template {} owner postgres").format(identifier, template))
         url = cluster.database_url("supabase_admin", name)
         with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
-            yield Database(connection, url)
+            made = Database(connection, url)
+            with made.others:
+                yield made
         admin.execute(sql.SQL("drop database {} with (force)").format(identifier))
 
 
