@@ -70,6 +70,12 @@ CAUSES = (
         "A hosted project wants sslmode=require (or verify-full); a server without SSL wants sslmode=disable.",
     ),
     (
+        ("invalid response to ssl negotiation", "server closed the connection unexpectedly"),
+        "no_postgres",
+        "What listens there does not speak PostgreSQL, or hangs up.",
+        "Check host and port: the database's is 5432 as a rule, and not that of REST or a proxy.",
+    ),
+    (
         ("connection refused", "no such file or directory"),
         "connection_refused",
         "Nothing listens at this host and port.",

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from jobs.cli.connection import parse
 from jobs.errors import SettingsError
 
-__all__ = ["find_fault", "project_ref"]
+__all__ = ["find_fault", "is_safe_to_try", "project_ref"]
 
 ENCODE = "Percent-encode the password: @ is %40, : %3A, / %2F, # %23, ? %3F, % %25."
 FORM = "The form is postgresql://user:password@host:port/database."
@@ -31,6 +31,12 @@ def find_fault(value: str, role: str, supabase_ref: str | None = None) -> tuple[
     `role` is who should log in (`instashare_runner` or `postgres`), `supabase_ref` the project that SUPABASE_URL names.
     """
     return _find_form_fault(value) or _find_meaning_fault(parse(value), role, supabase_ref)
+
+
+def is_safe_to_try(value: str) -> bool:
+    """Whether to connect at all: a password cut in pieces would be looked up as a host name, for all to see."""
+    text = value.strip()
+    return _find_form_fault(text.replace("postgres://", "postgresql://", 1)) is None
 
 
 def _find_form_fault(value: str) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ import psycopg
 from jobs import queries
 from jobs.cli.connection import Connection, connect
 from jobs.cli.doctor.check import Check, fail, passed
+from jobs.cli.doctor.connection_strings import is_safe_to_try
 from jobs.cli.migrations import Migration, list_states, read_migrations
 from jobs.cli.target import Target
 from jobs.cli.units import show_seconds, show_size
@@ -44,9 +46,9 @@ NEEDED = (
 
 
 def check_database(target: Target) -> list[Check]:
-    """Log in with ADMIN_DATABASE_URL, once, and look; none without that setting (its own check fails)."""
+    """Log in with ADMIN_DATABASE_URL, once, and look; none without a sound setting (its own check fails)."""
     url = target.get("ADMIN_DATABASE_URL")
-    if not url:
+    if not url or not is_safe_to_try(url):
         return []
     found: list[Check] = []
     name = "connection.ADMIN_DATABASE_URL"
@@ -63,8 +65,10 @@ def check_database(target: Target) -> list[Check]:
             if not _one(connection, "has_our_tables"):
                 return found
             found.append(_check_objects(connection, migrations))
-            for check in (_check_privileges, _check_row_security, _check_buckets, _check_role, *_LIVELY):
+            for check in (_check_privileges, _check_row_security, _check_role, *_LIVELY):
                 found += _attempt(connection, check)
+            limit = target.local.storage_limit if target.is_local and target.local else None
+            found += _attempt(connection, partial(_check_buckets, project_limit=limit), "buckets")
     except InstaShareError as error:
         found.append(fail(name, error.message, error.cure))
     return found
@@ -87,7 +91,7 @@ def expected_objects(migrations: Sequence[Migration]) -> set[tuple[str, str, str
     return expected
 
 
-def _attempt(connection: Connection, check: Callable[[Connection], list[Check]]) -> list[Check]:
+def _attempt(connection: Connection, check: Callable[[Connection], list[Check]], name: str = "") -> list[Check]:
     """Run one check in a transaction of its own, so that its failure leaves the others alone."""
     try:
         with connection.transaction():
@@ -96,7 +100,7 @@ def _attempt(connection: Connection, check: Callable[[Connection], list[Check]])
         raise
     except psycopg.Error as error:
         words = error.diag.message_primary or type(error).__name__
-        return [fail(check.__name__.removeprefix("_check_"), f"Cannot be read: {words}.", MIGRATE)]
+        return [fail(name or check.__name__.removeprefix("_check_"), f"Cannot be read: {words}.", MIGRATE)]
 
 
 def _check_server(connection: Connection) -> list[Check]:
@@ -112,9 +116,8 @@ def _check_server(connection: Connection) -> list[Check]:
     else:
         found.append(passed("server.version", f"PostgreSQL {version // 10000}."))
     if encoding != "UTF8":
-        found.append(
-            fail("server.encoding", f"The database's encoding is {encoding}.", "Make the database anew, in UTF8.")
-        )
+        cure = "Make the database anew, in UTF8."
+        found.append(fail("server.encoding", f"The database's encoding is {encoding}.", cure))
     if not icu:
         found.append(
             fail("server.icu", "The server has no ICU collations.", "Use a PostgreSQL that is built with ICU.")
@@ -146,17 +149,21 @@ def _check_migrations(connection: Connection, migrations: Sequence[Migration]) -
 def _check_objects(connection: Connection, migrations: Sequence[Migration]) -> Check:
     rows = connection.execute(queries.load("doctor")["list_objects"]).fetchall()
     there = {(kind, name, table) for kind, name, table, enabled in rows if enabled}
-    missing = sorted(expected_objects(migrations) - there)
+    expected = expected_objects(migrations)
+    missing = sorted(expected - there)
     if missing:
         words = "; ".join(f"{kind} “{name}” on {table}" for kind, name, table in missing)
         cure = "Somebody dropped or disabled it: make it again as its migration in supabase/migrations does."
         return fail("policies_and_triggers", f"Missing: {words}.", cure)
-    foreign = [f"“{name}” on {table}" for kind, name, table, _ in rows if kind == "policy" and table == "storage.objects"
-               and (kind, name, table) not in expected_objects(migrations)]  # fmt: skip
+    foreign = [
+        f"“{name}” on {table}"
+        for kind, name, table, _ in rows
+        if (kind, table) == ("policy", "storage.objects") and (kind, name, table) not in expected
+    ]
     if foreign:
         cure = "Look whether it opens the buckets documents or archives; policies add up. Drop it if so."
         return fail("policies_and_triggers", f"There are other policies: {'; '.join(foreign)}.", cure)
-    return passed("policies_and_triggers", f"All {len(expected_objects(migrations))} are there.")
+    return passed("policies_and_triggers", f"All {len(expected)} are there.")
 
 
 def _check_privileges(connection: Connection) -> list[Check]:
@@ -184,7 +191,7 @@ def _check_row_security(connection: Connection) -> list[Check]:
     return [passed("row_level_security", "On for every table.")]
 
 
-def _check_buckets(connection: Connection) -> list[Check]:
+def _check_buckets(connection: Connection, project_limit: int | None) -> list[Check]:
     rows = connection.execute(queries.load("doctor")["list_buckets"]).fetchall()
     buckets = {name: (public, limit) for name, public, limit in rows}
     found = [
@@ -200,15 +207,18 @@ def _check_buckets(connection: Connection) -> list[Check]:
     largest = int(_one(connection, "read_document_limit"))
     # An incompressible file makes a larger ZIP (DESIGN: at most (limit - 64 KiB) / 1.001).
     needed = int(largest * 1.001) + 65536
-    for name, (_, limit) in buckets.items():
+    limits = [(f"The bucket {name}", limit) for name, (_, limit) in buckets.items()]
+    for name, limit in [*limits, ("Storage itself", project_limit)]:
         if limit is not None and limit < needed:
-            cure = f"Raise the bucket's file_size_limit to {needed} bytes, or lower private.settings.file_size_limit_bytes."
+            cure = f"Raise its file_size_limit to {needed} bytes, or lower private.settings.file_size_limit_bytes."
             words = f"{name} takes {show_size(limit)}, too little for ZIPs of documents of {show_size(largest)}."
             found.append(fail("storage_limits", words, cure))
     if not any(check.name == "buckets" for check in found):
         found.insert(0, passed("buckets", "Both are there and private."))
     if not any(check.name == "storage_limits" for check in found):
-        note = f"Documents of {show_size(largest)} fit. The project's own limit must be {needed} bytes or more too."
+        note = f"Documents of {show_size(largest)} fit."
+        if project_limit is None:
+            note += f" Note: the project's own limit, which does not show here, must be {needed} bytes or more."
         found.append(passed("storage_limits", note))
     return found
 

@@ -7,6 +7,7 @@ import httpx
 from jobs import queries
 from jobs.cli.connection import connect
 from jobs.cli.doctor.check import Check, fail, passed
+from jobs.cli.doctor.connection_strings import is_safe_to_try
 from jobs.cli.target import Target
 from jobs.errors import InstaShareError
 
@@ -14,9 +15,9 @@ __all__ = ["check_runner"]
 
 
 def check_runner(target: Target) -> list[Check]:
-    """The checks that log in with DATABASE_URL, once; none without that setting (its own check fails)."""
+    """The checks that log in with DATABASE_URL, once; none without a sound one (its own check fails)."""
     url = target.get("DATABASE_URL")
-    if not url:
+    if not url or not is_safe_to_try(url):
         return []
     texts = queries.load("doctor")
     name = "connection.DATABASE_URL"
