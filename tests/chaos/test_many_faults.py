@@ -1,0 +1,59 @@
+"""Four runners, many documents, and a death every few moments: none lost, none published twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+from tests.chaos.conftest import Arena
+from tests.e2e.conftest import Account, wait_for
+
+DOCUMENTS = 120
+KILLS = 16
+
+
+def test_runners_that_die_at_random_lose_nothing_and_publish_once(arena: Arena, person: Account) -> None:
+    dice = random.Random(20261124)
+    # a job may meet more deaths here than the budget that protects against poisonous files allows
+    arena.database.execute("update jobs.queues set crash_budget = 1000")
+    arena.database.execute("select jobs.pause()")
+    sizes = [dice.choice((0, 1, 5_000, 700_000, 5_000_000, 20_000_000)) for _ in range(DOCUMENTS)]
+    contents = [dice.randbytes(size) for size in sizes]
+    documents = [arena.upload_in_background(person, f"{n}.bin", data) for n, data in enumerate(contents)]
+    edited = dice.sample(documents, 6)
+    deleted = [document for document in dice.sample(documents, 12) if document not in edited]
+    for _ in range(4):
+        arena.start_runner(slots=2, RUNNER_LOG_LEVEL="warning")
+    arena.database.execute("select jobs.resume()")
+    for round_number in range(KILLS):
+        time.sleep(dice.uniform(0.1, 0.6))  # the fault's own rhythm, not a wait for anything
+        alive = [runner for runner in arena.runners if runner.process.poll() is None]
+        victim = dice.choice(alive)
+        victim.signal(signal.SIGKILL)
+        victim.process.wait()
+        arena.start_runner(slots=2, RUNNER_LOG_LEVEL="warning")
+        if round_number < len(deleted):
+            person.client.rpc("delete_document", {"document_id": deleted[round_number]["id"]}).execute()
+        if round_number < len(edited):
+            name = {"name": f"renamed-{round_number}.bin"}
+            person.client.table("documents").update(name).eq("id", edited[round_number]["id"]).execute()
+
+    waiting = "select count(*) as number from jobs.queue where kind in ('archive_document', 'refresh_archive')"
+    wait_for(lambda: arena.rows(waiting)[0]["number"] == 0, 180)
+
+    gone = {document["id"] for document in deleted}
+    for document, data in zip(documents, contents, strict=True):
+        if document["id"] not in gone:
+            row = person.row(document["id"])
+            arena.assert_published_once(person, {**document, "name": row["name"]}, data)
+            assert row["archive_name_revision"] == row["name_revision"]
+    stuck = "select id, status from documents where owner_id = %s and deleted_at is null and status <> 'ready'"
+    assert arena.rows(stuck, person.id) == []
+    # what died after its upload is swept later; nothing that people read may be missing
+    missing = (
+        "select d.id from documents d where d.owner_id = %s and d.archive_path is not null and not exists"
+        " (select from storage.objects o where o.bucket_id = 'archives' and o.name = d.archive_path)"
+    )
+    assert arena.rows(missing, person.id) == []
+    assert arena.rows("select 1 from jobs.history where outcome = 'dead' and owner_id = %s", person.id) == []
