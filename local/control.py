@@ -78,22 +78,23 @@ def wait_for(data_dir: Path, watch: Watch) -> bool:
 
 def stop(data_dir: Path, watch: Watch) -> bool:
     """Stop the stack and what a killed one left behind; False if nothing ran."""
-    supervisor = state.find_supervisor(data_dir)
-    if supervisor is not None:
-        deadline = time.monotonic() + STOP_SECONDS
-        with contextlib.suppress(psutil.NoSuchProcess):
-            supervisor.terminate()
-            while _runs(supervisor):
-                if (told := state.read(data_dir)) is not None:
-                    watch(told)
-                if time.monotonic() > deadline:
-                    supervisor.kill()
-                time.sleep(LOOK)
     if not data_dir.is_dir():
         return False
-    with state.supervision(data_dir) as ours:
-        left = state.clear_leftovers(data_dir) if ours else []
-    return supervisor is not None or bool(left)
+    deadline = time.monotonic() + STOP_SECONDS
+    stopped = False
+    while True:
+        supervisor = state.find_supervisor(data_dir)
+        if supervisor is not None:
+            stopped = True
+            _end_supervisor(supervisor, data_dir, watch, deadline)
+        with state.supervision(data_dir) as ours:
+            if ours:
+                return bool(state.clear_leftovers(data_dir)) or stopped
+        if time.monotonic() > deadline:
+            raise StackError(
+                "stop_failed", f"Something holds {data_dir / state.LOCK}.", "Try again, or end it: `fuser` names it."
+            )
+        time.sleep(LOOK)  # one that just started has not recorded itself yet
 
 
 def remove(data_dir: Path) -> None:
@@ -189,6 +190,17 @@ def _spawn(data_dir: Path, options: Options) -> subprocess.Popen[bytes]:
             f"The data folder {data_dir} cannot be written: {error.strerror}.",
             "Name a folder of your own with --data-dir.",
         ) from error
+
+
+def _end_supervisor(supervisor: psutil.Process, data_dir: Path, watch: Watch, deadline: float) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        supervisor.terminate()
+        while _runs(supervisor):
+            if (told := state.read(data_dir)) is not None:
+                watch(told)
+            if time.monotonic() > deadline:
+                supervisor.kill()
+            time.sleep(LOOK)
 
 
 def _read_failure(data_dir: Path, told: StackState | None) -> StackError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -276,8 +277,8 @@ def _binaries() -> Path:
 
 def _readable_copy(native: Path) -> Path:
     """Root's copy of the programs: a virtual environment under root's home is closed to the server's user."""
-    stamp = (native / "bin" / "postgres").stat()
-    copy = ROOT_DATA / f"postgres-{stamp.st_size:x}-{int(stamp.st_mtime):x}"
+    package = json.loads((native.parent / "package.json").read_text())
+    copy = ROOT_DATA / f"{package['name'].replace('@', '').replace('/', '-')}-{package['version']}"
     if not copy.exists():
         ROOT_DATA.mkdir(mode=0o755, parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix="postgres-new-", dir=ROOT_DATA))

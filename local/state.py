@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -136,8 +136,11 @@ def find_supervisor(data_dir: Path) -> psutil.Process | None:
     return state.supervisor.find() if state and state.supervisor else None
 
 
-def clear_leftovers(data_dir: Path) -> list[str]:
-    """End the services of a supervisor that was killed, Postgres last; returns their names. Call it under the lock."""
+def clear_leftovers(data_dir: Path, watch: Callable[[str], None] = lambda _: None) -> list[str]:
+    """End the services of a supervisor that was killed, Postgres last; returns their names. Call it under the lock.
+
+    `watch` hears the name of each before it is ended.
+    """
     state = read(data_dir)
     if state is None:
         return []
@@ -146,6 +149,7 @@ def clear_leftovers(data_dir: Path) -> list[str]:
         process = service.process.find() if service.process else None
         if process is None:
             continue
+        watch(service.name)
         ended.append(service.name)
         with contextlib.suppress(psutil.Error):
             process.send_signal(service.stop_signal)

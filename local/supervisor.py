@@ -81,8 +81,7 @@ class Supervisor:
     # starting ----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._step("Ending what a killed stack left behind")
-        state.clear_leftovers(self._data_dir)
+        state.clear_leftovers(self._data_dir, lambda name: self._watch(self._say_left(name)))
         installation = self._settle()
         setup.check_schema(installation)
         installation.log_dir.mkdir(mode=0o700, exist_ok=True)
@@ -248,6 +247,10 @@ class Supervisor:
                     ending.remove(one)
                     self._tell()
             self._rest(TICK if ending else 0)
+
+    def _say_left(self, name: str) -> StackState:
+        """The state to show, not to record: the record still names what has to be ended."""
+        return StackState("starting", self._state.supervisor, f"Ending {name}, which a killed stack left behind")
 
     # the rest ----------------------------------------------------------------------------------------------------
 
