@@ -23,7 +23,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from local.installation import free_port
-from supabase import Client, create_client
+from supabase import Client, ClientOptions, create_client
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -51,6 +51,8 @@ class Stack:
     admin_database_url: str | None = None
     data_dir: Path | None = None
     status: dict[str, Any] = field(default_factory=dict)
+    # one for all clients, closed at the end: supabase-py has no way to close its own
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, follow_redirects=True))
 
     def database(self) -> psycopg.Connection[dict[str, Any]]:
         """A superuser's connection; skips the test where the target gives none."""
@@ -60,11 +62,14 @@ class Stack:
 
     def admin(self) -> Client:
         """A supabase-py client with the secret key."""
-        return create_client(self.supabase_url, self.secret_key)
+        return self._client(self.secret_key)
 
     def anonymous(self) -> Client:
         """A supabase-py client with the publishable key, signed in as nobody."""
-        return create_client(self.supabase_url, self.publishable_key)
+        return self._client(self.publishable_key)
+
+    def _client(self, key: str) -> Client:
+        return create_client(self.supabase_url, key, ClientOptions(httpx_client=self.http, persist_session=False))
 
     def person(self, **metadata: str) -> Account:
         """Make a confirmed account and sign in."""
@@ -149,11 +154,15 @@ def wait_for(reached: Callable[[], T | None], seconds: float = 60) -> T:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The target of the settings, or a local stack of this session's own."""
     if os.environ.get("SUPABASE_URL"):
-        yield Stack(
-            os.environ["SUPABASE_URL"].rstrip("/"), os.environ["BACKEND_URL"].rstrip("/"),
-            os.environ["SUPABASE_PUBLISHABLE_KEY"], os.environ["SUPABASE_SECRET_KEY"],
+        target = Stack(
+            os.environ["SUPABASE_URL"].rstrip("/"),
+            os.environ["BACKEND_URL"].rstrip("/"),
+            os.environ["SUPABASE_PUBLISHABLE_KEY"],
+            os.environ["SUPABASE_SECRET_KEY"],
             os.environ.get("ADMIN_DATABASE_URL"),
-        )  # fmt: skip
+        )
+        with target.http:
+            yield target
         return
     data_dir = tmp_path_factory.mktemp("stack") / "data"
     where = ["--data-dir", str(data_dir)]
@@ -161,17 +170,24 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         assert started.returncode == 0, started.stdout + started.stderr
         status = json.loads(instashare("status", "--json", *where).stdout)
-        yield Stack(
-            status["supabase_url"], status["backend_url"], status["publishable_key"], status["secret_key"],
-            status["admin_database_url"], data_dir, status,
-        )  # fmt: skip
+        target = Stack(
+            status["supabase_url"],
+            status["backend_url"],
+            status["publishable_key"],
+            status["secret_key"],
+            status["admin_database_url"],
+            data_dir,
+            status,
+        )
+        with target.http:
+            yield target
     finally:
         instashare("down", *where)
         instashare("reset", "--yes", *where)
 
 
 # cheap passwords and no rate limits: what is tested elsewhere would only slow these tests
-LOCAL_TEST_SETTINGS: dict[str, str] = {}
+LOCAL_TEST_SETTINGS = {"AUTH_RATE_LIMITS": "off", "BCRYPT_COST": "4"}
 
 
 @pytest.fixture(scope="session")

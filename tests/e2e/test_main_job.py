@@ -18,8 +18,24 @@ from local.packages import node
 from tests.e2e.conftest import ROOT, Account, Stack
 
 MIB = 1024 * 1024
-SIZES = {"empty": 0, "one byte": 1, "under a chunk": 6 * MIB - 1, "a chunk": 6 * MIB, "over a chunk": 6 * MIB + 1, "51 MB": 51_000_000}  # fmt: skip
-NAMES = ["README.md", "año ñ 日本.pdf", "отчёт за год.docx", "تقرير.txt", "emoji 🎉 party.png", "no extension", "a&b=c;d'e.txt", "50% #1?.csv"]  # fmt: skip
+SIZES = {
+    "empty": 0,
+    "one byte": 1,
+    "under a chunk": 6 * MIB - 1,
+    "a chunk": 6 * MIB,
+    "over a chunk": 6 * MIB + 1,
+    "51 MB": 51_000_000,
+}
+NAMES = [
+    "README.md",
+    "año ñ 日本.pdf",
+    "отчёт за год.docx",
+    "تقرير.txt",
+    "emoji 🎉 party.png",
+    "no extension",
+    "a&b=c;d'e.txt",
+    "50% #1?.csv",
+]
 
 
 def some_bytes(size: int, seed: int = 1) -> bytes:
