@@ -95,11 +95,14 @@ def parse(url: str, name: str = "ADMIN_DATABASE_URL") -> dict[str, str]:
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error:
+        parts = {"port": "unreadable"}
+    # libpq checks the port only when it connects, and would then print it: a piece of a password that holds a slash
+    if not all(port.isdecimal() or not port for port in str(parts.get("port", "")).split(",")):
         raise SettingsError(
             "connection_string_malformed",
             f"{name} is no valid connection string.",
             "The form is postgresql://user:password@host:port/database; percent-encode / @ : # ? % in the password.",
-        ) from None
+        )
     return {key: str(value) for key, value in parts.items() if value is not None}
 
 

@@ -101,8 +101,6 @@ def _find_meaning_fault(parts: dict[str, str], role: str, supabase_ref: str | No
             "sslmode is missing: the password would travel unprotected where the server allows it.",
             "Append ?sslmode=require.",
         )
-    if not port.isdecimal():
-        return "The port is no number.", FORM
     if pooler and port not in ("5432", "6543"):
         return f"A pooler does not listen on port {port}.", "5432 is the session pooler, 6543 the transaction pooler."
     return None

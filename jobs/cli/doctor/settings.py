@@ -49,7 +49,7 @@ def _how_to_set(target: Target, name: str, what: str) -> str:
 
 
 def _find_fault(name: str, value: str, target: Target) -> tuple[str, str] | None:
-    ref = project_ref(urlsplit(target.get("SUPABASE_URL") or "").hostname or "")
+    ref = project_ref(_host(target.get("SUPABASE_URL") or ""))
     if name == "DATABASE_URL":
         return find_fault(value, "instashare_runner", ref)
     if name == "ADMIN_DATABASE_URL":
@@ -59,6 +59,13 @@ def _find_fault(name: str, value: str, target: Target) -> tuple[str, str] | None
     if name in ("SUPABASE_URL", "BACKEND_URL"):
         return _find_address_fault(name, value)
     return _find_key_fault(name, value, ref)
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _find_address_fault(name: str, value: str) -> tuple[str, str] | None:
