@@ -39,7 +39,7 @@ class Service:
     cwd: Path = field(default=Path("/"))
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 5.0
-    ready_seconds: float = 30.0
+    ready_seconds: float = 60.0
 
 
 def launch(service: Service, log: Path) -> subprocess.Popen[bytes]:

@@ -16,7 +16,7 @@ from local.errors import ServiceFailed, StackError
 from local.installation import Installation
 from local.packages import ROOT, clean_environment
 
-__all__ = ["apply_schema", "check_schema", "let_runner_in", "make_demo_users"]
+__all__ = ["apply_schema", "check_schema", "let_runner_in", "make_demo_users", "needs_schema"]
 
 MIGRATIONS = ROOT / "supabase" / "migrations"
 RUNNER = "instashare_runner"
@@ -38,15 +38,18 @@ def check_schema(installation: Installation) -> None:
         )
 
 
+def needs_schema(installation: Installation) -> bool:
+    """Tell whether there is something to apply: a schema file once, migrations whenever they changed."""
+    applied = _read_applied(installation)
+    return applied is None or (installation.schema_file is None and applied != _hash_schema(installation))
+
+
 def apply_schema(installation: Installation) -> None:
-    """Apply our migrations, or the installation's schema file, as the role postgres, unless nothing changed since.
+    """Apply our migrations, or the installation's schema file, as the role postgres.
 
     Raises ServiceFailed with file, line and the database's words if that fails.
     """
     wanted = _hash_schema(installation)
-    applied = _read_applied(installation)
-    if applied is not None and (applied == wanted or installation.schema_file):
-        return
     if installation.schema_file:
         _run_file(installation, installation.schema_file)
     else:

@@ -107,8 +107,9 @@ class Supervisor:
         for name in ("auth", "backend"):  # the slowest to start, and they need none of our tables for that
             if name in self._running:
                 self._launch(self._running[name])
-        self._step(f"Applying {installation.schema_file}" if installation.schema_file else "Applying migrations")
-        setup.apply_schema(installation)
+        if setup.needs_schema(installation):
+            self._step(f"Applying {installation.schema_file or 'migrations'}")
+            setup.apply_schema(installation)
         self._bring_up("auth", "rest", "gateway")
         if installation.schema_file is None:
             self._step("Making the demo users")
