@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ import httpx
 import psycopg
 import pytest
 
+from local import control
 from local.installation import free_port
 from tests.e2e.conftest import ROOT, Account, Stack, instashare, wait_for
 
@@ -33,6 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.chaos)
+            # supabase-py gives no way to close the connections of its clients
+            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
+            # and it sets options of its own parts that they deprecate
+            item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning:supabase"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning:postgrest"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning:storage3"))
 
 
 @dataclass
@@ -95,8 +105,8 @@ class Arena:
 
     def service(self, name: str) -> dict[str, Any]:
         """What `status` says of one service now."""
-        status = json.loads(instashare("status", "--json", "--data-dir", str(self.stack.data_dir)).stdout)
-        service: dict[str, Any] = status["services"][name]
+        assert self.stack.data_dir is not None
+        service: dict[str, Any] = control.describe(self.stack.data_dir)["services"][name]
         return service
 
     def is_ready(self, name: str, not_pid: int) -> bool:
@@ -110,7 +120,8 @@ class Arena:
     def running(self, document_id: str) -> dict[str, Any] | None:
         """The running archive job of a document, with the process that holds it as `pid`."""
         rows = self.rows(
-            "select q.*, split_part(r.host, ':', 2)::int as pid from jobs.queue q join jobs.runners r on r.id = q.worker_id"
+            "select q.*, split_part(r.host, ':', 2)::int as pid"
+            " from jobs.queue q join jobs.runners r on r.id = q.worker_id"
             " where q.document_id = %s and q.kind = 'archive_document' and q.state = 'running'",
             document_id,
         )
@@ -167,13 +178,16 @@ def arena_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
         )  # fmt: skip
         with stack.database() as database:
             database.execute(
-                "update jobs.queues set lease = make_interval(secs => %s), backoff_base = '1 second', backoff_cap = '2 seconds'",
+                "update jobs.queues set lease = make_interval(secs => %s), backoff_base = '1 second',"
+                " backoff_cap = '2 seconds'",
                 [LEASE_SECONDS],
             )
         yield Arena(stack, folder, database)
     finally:
         instashare("down", *where)
         instashare("reset", "--yes", *where)
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            gc.collect()
 
 
 @pytest.fixture
