@@ -101,13 +101,15 @@ class PartialUploads:
         A client that is told the whole length by HEAD takes its upload for stored and never asks again.
         """
 
+        offset = max(0, upload.offset - 1)
+
         def work() -> None:
             self.make_open(upload.version)
-            os.truncate(self.files.part(upload.version), max(0, upload.offset - 1))
+            os.truncate(self.files.part(upload.version), offset)
 
         self.digests.pop(upload.version, None)
-        upload.offset = max(0, upload.offset - 1)
         await self.files.run(work)
+        upload.offset = offset
 
     async def declare_length(self, upload: PartialUpload, size: int) -> None:
         """Keep the length of an upload that was created without."""
