@@ -134,26 +134,32 @@ def apply_pending(
                 "Put the file back as it was, and write the change as a new migration.",
             )
     applied: list[Migration] = []
-    for migration in migrations:
-        if migration.version in recorded:
-            continue
-        with connection.transaction():
-            _lock(connection, wait)
-            if connection.execute(texts["find_version"], {"version": migration.version}).fetchone():
-                continue
-            begin(migration)
-            _run(connection, migration)
-            connection.execute(
-                texts["record_version"],
-                {
-                    "version": migration.version,
-                    "name": migration.name,
-                    "statements": [statement.text for statement in migration.statements],
-                },
-            )
-            connection.execute("notify pgrst, 'reload schema'")
-        applied.append(migration)
+    try:
+        for migration in migrations:
+            if migration.version not in recorded and _apply(connection, migration, begin, wait):
+                applied.append(migration)
+    finally:
+        if applied:
+            with connection.transaction():
+                connection.execute("notify pgrst, 'reload schema'")
     return applied
+
+
+def _apply(
+    connection: Connection, migration: Migration, begin: Callable[[Migration], None], wait: Callable[[], None]
+) -> bool:
+    """Apply one migration in its transaction; false where another run did it while this one waited for the lock."""
+    texts = queries.load("migrations")
+    with connection.transaction():
+        _lock(connection, wait)
+        if connection.execute(texts["find_version"], {"version": migration.version}).fetchone():
+            return False
+        begin(migration)
+        _run(connection, migration)
+        statements = [statement.text for statement in migration.statements]
+        values = {"version": migration.version, "name": migration.name, "statements": statements}
+        connection.execute(texts["record_version"], values)
+    return True
 
 
 def _lock(connection: Connection, wait: Callable[[], None]) -> None:
@@ -216,7 +222,8 @@ def _blame(migration: Migration, statement: Statement, error: psycopg.Error) -> 
     position = int(error.diag.statement_position or 1)
     line = statement.line + statement.text.count("\n", 0, position - 1)
     if error.diag.statement_position is None:  # blame the first line that is no comment
-        line += statement.text[: len(statement.text) - len(_without_comments(statement.text))].count("\n")
+        first = _without_comments(statement.text).lstrip()
+        line += statement.text[: len(statement.text) - len(first)].count("\n")
     words = error.diag.message_primary or str(error).strip() or "the connection was lost"
     code = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
     more = [part for part in (error.diag.message_detail, error.diag.message_hint, error.diag.context) if part]

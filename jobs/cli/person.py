@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 from supabase_auth.errors import AuthError, AuthRetryableError
@@ -209,7 +210,7 @@ def _attachment_name(header: str) -> str:
     for part in header.split(";"):
         name, _, value = part.strip().partition("=")
         if name.lower() == "filename*" and value.upper().startswith("UTF-8''"):
-            return httpx.QueryParams(f"n={value[7:].replace('+', '%2B').replace('&', '%26')}")["n"]
+            return unquote(value[7:])
         if name.lower() == "filename":
             plain = value.strip('"')
     return plain

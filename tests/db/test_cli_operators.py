@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,24 +18,21 @@ from local.installation import Installation
 
 from .conftest import Database, Person, Runner
 
+NOWHERE = Path("/nowhere/at/all")
+
 
 @pytest.fixture
-def settings(
-    cluster: Installation, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
+def settings(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of an operator of this test's database; there is no local stack beside it."""
-    values = {"ADMIN_DATABASE_URL": database.url}
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
-    return values
+    monkeypatch.setenv("ADMIN_DATABASE_URL", database.url)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
     """Run a verb with --json; its one object."""
     with pytest.raises(SystemExit) as end:
-        main([*arguments, "--json", "--data-dir", "/nowhere/at/all"])
+        main([*arguments, "--json", "--data-dir", str(NOWHERE)])
     out, err = capsys.readouterr()
     assert (end.value.code, err) == (code, ""), out
     return json.loads(out)
@@ -42,15 +40,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> A
 
 def examine(database: Database) -> dict[str, Check]:
     """What the doctor finds in the database, by name."""
-    checks = check_database(find_target_of(database.url))
+    checks = check_database(find_target(NOWHERE, {"ADMIN_DATABASE_URL": database.url}))
     assert len({check.name for check in checks}) == len(checks)
     return {check.name: check for check in checks}
-
-
-def find_target_of(admin_url: str) -> Any:
-    from pathlib import Path
-
-    return find_target(Path("/nowhere/at/all"), {"ADMIN_DATABASE_URL": admin_url})
 
 
 def faults(database: Database) -> set[str]:
@@ -116,17 +108,15 @@ def test_each_fault_of_a_database(database: Database, runner: Runner, statement:
 
 
 def test_a_runner_s_string_with_too_many_rights(cluster: Installation, database: Database) -> None:
-    from pathlib import Path
-
     name = database.url.rpartition("/")[2]
-    as_postgres = find_target(Path("/nowhere"), {"DATABASE_URL": cluster.database_url("postgres", name)})
+    as_postgres = find_target(NOWHERE, {"DATABASE_URL": cluster.database_url("postgres", name)})
     (check,) = check_runner(as_postgres)
     assert not check.ok
     assert "more than a runner must" in check.detail
 
 
 def test_runner_url_lets_the_runner_in(
-    settings: dict[str, str], database: Database, capsys: pytest.CaptureFixture[str], cluster: Installation
+    settings: None, database: Database, capsys: pytest.CaptureFixture[str], cluster: Installation
 ) -> None:
     database.run("alter role instashare_runner nologin")
     url = run(capsys, "db", "runner-url")["database_url"]
@@ -143,9 +133,7 @@ def test_runner_url_lets_the_runner_in(
     database.run(f"alter role instashare_runner login password '{verifier.decode()}'")
 
 
-def test_the_matrix_names_tables_policies_and_functions(
-    settings: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_matrix_names_tables_policies_and_functions(settings: None, capsys: pytest.CaptureFixture[str]) -> None:
     told = run(capsys, "db", "matrix")
     documents = [one for one in told["tables"] if (one["table"], one["role"]) == ("public.documents", "authenticated")]
     assert documents[0]["privileges"] == ["select", "insert (name, size_bytes, mime_type)", "update (name)"]
@@ -156,9 +144,7 @@ def test_the_matrix_names_tables_policies_and_functions(
     assert "jobs.exchange(uuid,text,jsonb)" in runner
 
 
-def test_roles_are_granted_and_revoked(
-    settings: dict[str, str], owner: Person, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_roles_are_granted_and_revoked(settings: None, owner: Person, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "users", "grant", owner.email.upper(), "admin")["changed"] is True
     assert run(capsys, "users", "grant", owner.id, "admin")["changed"] is False
     assert run(capsys, "users", "list", "OWNER")["users"][0]["roles"] == ["admin", "member"]
@@ -169,7 +155,7 @@ def test_roles_are_granted_and_revoked(
 
 
 def test_a_job_from_list_to_retry(
-    settings: dict[str, str], owner: Person, runner: Runner, database: Database, capsys: pytest.CaptureFixture[str]
+    settings: None, owner: Person, runner: Runner, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = owner.document("report.pdf")
     owner.store(document)
@@ -192,7 +178,7 @@ def test_a_job_from_list_to_retry(
     assert run(capsys, "jobs", "show", "999999", code=1)["error"]["code"] == "unknown_job"
 
 
-def test_pausing_and_watching(settings: dict[str, str], runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pausing_and_watching(settings: None, runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "jobs", "pause") == {"paused": True}
     assert runner.exchange(want=1)["paused"] is True
     assert run(capsys, "jobs", "watch")["paused"] is True
@@ -202,7 +188,7 @@ def test_pausing_and_watching(settings: dict[str, str], runner: Runner, capsys: 
     assert set(run(capsys, "jobs", "prune")["removed"])
 
 
-def test_schedules(settings: dict[str, str], database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+def test_schedules(settings: None, database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     kinds = {one["kind"] for one in run(capsys, "schedule", "list")["schedules"]}
     assert "prune_history" in kinds
     run(capsys, "schedule", "disable", "prune_history")

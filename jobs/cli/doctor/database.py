@@ -207,20 +207,19 @@ def _check_buckets(connection: Connection, project_limit: int | None) -> list[Ch
     largest = int(_one(connection, "read_document_limit"))
     # An incompressible file makes a larger ZIP (DESIGN: at most (limit - 64 KiB) / 1.001).
     needed = int(largest * 1.001) + 65536
-    limits = [(f"The bucket {name}", limit) for name, (_, limit) in buckets.items()]
-    for name, limit in [*limits, ("Storage itself", project_limit)]:
-        if limit is not None and limit < needed:
-            cure = f"Raise its file_size_limit to {needed} bytes, or lower private.settings.file_size_limit_bytes."
-            words = f"{name} takes {show_size(limit)}, too little for ZIPs of documents of {show_size(largest)}."
-            found.append(fail("storage_limits", words, cure))
+    limits: list[tuple[str, int | None]] = [(f"the bucket {name}", limit) for name, (_, limit) in buckets.items()]
+    limits.append(("Storage itself", project_limit))
+    tight = [f"{name} takes {show_size(limit)}" for name, limit in limits if limit is not None and limit < needed]
     if not any(check.name == "buckets" for check in found):
         found.insert(0, passed("buckets", "Both are there and private."))
-    if not any(check.name == "storage_limits" for check in found):
-        note = f"Documents of {show_size(largest)} fit."
-        if project_limit is None:
-            note += f" Note: the project's own limit, which does not show here, must be {needed} bytes or more."
-        found.append(passed("storage_limits", note))
-    return found
+    if tight:
+        cure = f"Raise the limit to {needed} bytes or more, or lower private.settings.file_size_limit_bytes."
+        words = f"Too little for ZIPs of documents of {show_size(largest)}: {'; '.join(tight)}."
+        return [*found, fail("storage_limits", words, cure)]
+    note = f"Documents of {show_size(largest)} fit."
+    if project_limit is None:
+        note += f" Note: the project's own limit, which does not show here, must be {needed} bytes or more."
+    return [*found, passed("storage_limits", note)]
 
 
 def _check_role(connection: Connection) -> list[Check]:
