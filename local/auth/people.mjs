@@ -67,13 +67,14 @@ export async function createPerson(
         role,
         email,
         encrypted_password: encryptedPassword,
-        confirmed_at: confirmedAt,
         raw_user_meta_data: { ...data, ...(own ? verified : { email_verified: verified.email_verified }) },
         raw_app_meta_data: { provider: "email", providers: ["email"], ...appData },
     });
     const identity_data = { ...data, ...verified };
     await service.repo.createIdentity({ id: randomUUID(), provider: "email", provider_id: id, user_id: id, identity_data });
-    return user;
+    // Inserted unconfirmed and confirmed by an update in the same transaction, as GoTrue does it: a trigger that would
+    // miss that on a hosted project misses it here too.
+    return confirmedAt ? service.repo.updateUser(id, { email_confirmed_at: confirmedAt }) : user;
 }
 
 /** Gives an account its new, proven address. */

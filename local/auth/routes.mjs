@@ -16,6 +16,9 @@ const UNSUPPORTED = [
     [/^\/(oauth|admin\/oauth|passkeys|admin\/custom-providers|admin\/audit)(\/|$)/, "This part of Auth"],
 ];
 
+// what lite answers as a hosted project does
+const LITE = new Set(["GET /settings", "GET /user", "GET /reauthenticate"]);
+
 /** A middleware for lite's server that answers before its own routes do. */
 export function routes(settings) {
     return async (context, next) => {
@@ -31,7 +34,7 @@ export function routes(settings) {
             const handler = handlerOf(call, path);
             if (!handler) {
                 await next();
-                return context.res.status >= 500 ? answer(new Refusal(500, "unexpected_failure", "Unexpected failure, please check server logs for more information")) : undefined;
+                return context.res.status >= 500 ? answer(unexpected()) : undefined;
             }
             action = handler.action ?? action;
             return await handler.run({ context, service, settings, url, path, body: () => bodyOf(context.req) });
@@ -48,11 +51,12 @@ function handlerOf(call, path) {
     for (const [pattern, what] of UNSUPPORTED) {
         if (pattern.test(path)) return { run: () => Promise.reject(unsupported(what)) };
     }
-    if (path.startsWith("/admin") || path === "/invite") {
-        return { run: () => Promise.reject(new Refusal(404, "not_found", `There is no ${call} in the Auth API.`)) };
-    }
-    return null;
+    if (LITE.has(call)) return null;
+    return { run: () => Promise.reject(new Refusal(404, "not_found", `There is no ${call} in the Auth API.`)) };
 }
+
+const unexpected = () =>
+    new Refusal(500, "unexpected_failure", "Unexpected failure, please check server logs for more information");
 
 async function bodyOf(request) {
     const content = await request.text();

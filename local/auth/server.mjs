@@ -47,7 +47,9 @@ async function health() {
 }
 
 function respond(request) {
-    const { pathname } = new URL(request.url);
+    const { hostname, pathname } = new URL(request.url);
+    // only the gateway comes here; a page of another site whose name leads to this machine does not
+    if (hostname !== "127.0.0.1") return Response.json({ msg: "Ask the gateway." }, { status: 421 });
     if (pathname === "/health" || pathname === "/auth/v1/health") return health();
     if (!pathname.startsWith("/auth/v1/")) return Response.json({ msg: "Not found" }, { status: 404 });
     return app.fetch(request);

@@ -29,7 +29,7 @@ def build(installation: Installation, *, rate_limits: bool = True, hosts: tuple[
     kept, ports = installation.secrets, installation.ports
     issuer = Issuer(kept.signing_key, installation.auth_issuer)
     keys = Keys(kept.publishable_key, kept.secret_key, issuer, kept.auth_secret)
-    auth = Upstream("Auth", f"http://127.0.0.1:{ports.auth}")
+    auth = Upstream("Auth", f"http://127.0.0.1:{ports.auth}", silence=20)
     rest = Upstream("REST", f"http://127.0.0.1:{ports.rest}")
     storage = create_app(
         StorageSettings(

@@ -24,18 +24,20 @@ def trigger(target: AuthTarget) -> Iterator[None]:
     with target.database() as database:
         database.execute("""
             set role postgres;
-            create table public.seen (id uuid, kind text, first_name text);
+            create table public.seen (id uuid, kind text, first_name text, event text, confirmed boolean);
             create function public.see() returns trigger language plpgsql security definer set search_path = '' as $$
             begin
                 if new.raw_user_meta_data ->> 'first_name' = 'fail' then
                     raise exception 'a secret of the database';
                 end if;
-                insert into public.seen
-                values (new.id, jsonb_typeof(new.raw_user_meta_data), new.raw_user_meta_data ->> 'first_name');
+                insert into public.seen values (
+                    new.id, jsonb_typeof(new.raw_user_meta_data), new.raw_user_meta_data ->> 'first_name',
+                    tg_op, new.email_confirmed_at is not null
+                );
                 return new;
             end $$;
             revoke execute on function public.see() from public;
-            create trigger see after insert or update of raw_user_meta_data on auth.users
+            create trigger see after insert or update of raw_user_meta_data, email_confirmed_at on auth.users
                 for each row execute function public.see();
             reset role
         """)
@@ -54,8 +56,15 @@ def test_trigger_reads_the_metadata_as_an_object(target: AuthTarget) -> None:
     session = _sign_up(target, address()).json()
     target.call("PUT", "/user", session["access_token"], json={"data": {"first_name": "Eva"}})
     with target.database() as database:
-        rows = database.execute("select kind, first_name from public.seen where id = %s", [session["user"]["id"]])
-        assert rows.fetchall() == [("object", "Ana"), ("object", "Eva")]
+        rows = database.execute(
+            "select kind, first_name, event, confirmed from public.seen where id = %s", [session["user"]["id"]]
+        )
+        # an account is inserted unconfirmed and then confirmed, in one transaction, also where no mail goes out
+        assert rows.fetchall() == [
+            ("object", "Ana", "INSERT", False),
+            ("object", "Ana", "UPDATE", True),
+            ("object", "Eva", "UPDATE", True),
+        ]
 
 
 @pytest.mark.usefixtures("trigger")

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
-from .auth_target import PASSWORD, AuthTarget, address, running
+from .auth_target import PASSWORD, AuthTarget, address
+
+if TYPE_CHECKING:
+    from .conftest import Stack
 
 
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuthTarget]:
-    with running(tmp_path_factory.mktemp("js")) as started:
-        yield started
+@pytest.fixture
+def target(stack: Stack) -> AuthTarget:
+    if stack.data_dir is None or stack.admin_database_url is None:
+        pytest.skip("these tests read mails and sign up without one, so they need a local stack of their own")
+    keys = (stack.publishable_key, stack.secret_key)
+    return AuthTarget(stack.supabase_url, *keys, stack.admin_database_url, stack.data_dir / "mail")
 
 
 def _account(target: AuthTarget) -> str:
