@@ -48,6 +48,8 @@ def test_runners_that_die_at_random_lose_nothing_and_publish_once(arena: Arena, 
             row = person.row(document["id"])
             arena.assert_published_once(person, {**document, "name": row["name"]}, data)
             assert row["archive_name_revision"] == row["name_revision"]
+    crashed = "select 1 from jobs.attempts a join jobs.history h on h.id = a.job_id where a.crashed and h.owner_id = %s"
+    assert len(arena.rows(crashed, person.id)) >= 3, "the deaths came too seldom in the middle of a job"
     stuck = "select id, status from documents where owner_id = %s and deleted_at is null and status <> 'ready'"
     assert arena.rows(stuck, person.id) == []
     # what died after its upload is swept later; nothing that people read may be missing
