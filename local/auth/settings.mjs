@@ -35,7 +35,7 @@ export function serviceSettings() {
         mailDir: required("MAIL_DIR"),
         confirmEmail: process.env.CONFIRM_EMAIL === "1",
         bcryptCost: whole("BCRYPT_COST", 10, 4, 14),
-        mailInterval: process.env.AUTH_RATE_LIMITS === "off" ? 0 : 60,
+        mailInterval: process.env.AUTH_RATE_LIMITS === "on" ? 60 : 0,
         tokenLifetime: whole("AUTH_TOKEN_LIFETIME", 3600, 1, 604800),
     };
 }

@@ -47,7 +47,8 @@ def build(installation: Installation, *, rate_limits: bool = True, hosts: tuple[
 def main() -> None:
     """Read the installation and serve.
 
-    Environment: AUTH_RATE_LIMITS=off for tests, GATEWAY_HOSTS (comma-separated names) where a tunnel leads here.
+    Environment: AUTH_RATE_LIMITS=on for a hosted project's limits (off, since all of loopback is one address),
+    GATEWAY_HOSTS (comma-separated names) where a tunnel leads here.
     """
     parser = argparse.ArgumentParser(prog="python -m local.gateway", description="The gateway of a local stack.")
     parser.add_argument("--data-dir", type=Path, required=True)
@@ -59,7 +60,7 @@ def main() -> None:
     except StackError as error:
         sys.exit(str(error))
     hosts = tuple(name.strip() for name in os.environ.get("GATEWAY_HOSTS", "").split(",") if name.strip())
-    app = build(installation, rate_limits=os.environ.get("AUTH_RATE_LIMITS") != "off", hosts=hosts)
+    app = build(installation, rate_limits=os.environ.get("AUTH_RATE_LIMITS") == "on", hosts=hosts)
     uvicorn.run(
         app,
         host="127.0.0.1",

@@ -27,8 +27,8 @@ from local.packages import node
 from supabase import Client, create_client
 
 ROOT = Path(__file__).resolve().parents[2]
-# cheap passwords and no limits; both services inherit them
-QUICK = {"AUTH_RATE_LIMITS": "off", "BCRYPT_COST": "4"}
+# cheap passwords; Auth inherits it
+QUICK = {"BCRYPT_COST": "4"}
 PASSWORD = "correct horse"
 
 

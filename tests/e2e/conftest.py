@@ -186,8 +186,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         instashare("reset", "--yes", *where)
 
 
-# cheap passwords and no rate limits: what is tested elsewhere would only slow these tests
-LOCAL_TEST_SETTINGS = {"AUTH_RATE_LIMITS": "off", "BCRYPT_COST": "4"}
+# cheap passwords: dear ones would only slow these tests
+LOCAL_TEST_SETTINGS = {"BCRYPT_COST": "4"}
 
 
 @pytest.fixture(scope="session")
