@@ -7,10 +7,11 @@ import fcntl
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 
@@ -29,7 +30,6 @@ __all__ = [
 
 FILE = "stack.json"
 LOCK = "stack.lock"
-CLOCK_STEP = 2.0  # seconds by which a corrected clock may shift a process' start time
 
 Phase = Literal["starting", "ready", "degraded", "stopping", "stopped", "failed"]
 ServicePhase = Literal["waiting", "starting", "ready", "restarting", "stopped"]
@@ -37,25 +37,24 @@ ServicePhase = Literal["waiting", "starting", "ready", "restarting", "stopped"]
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process beyond doubt: numbers are used again, a number with its start time (seconds since 1970) is not."""
+    """A process beyond doubt: numbers are used again, a number with its time of birth is not."""
 
     pid: int
-    started: float
+    birth: str
 
     @classmethod
     def of(cls, pid: int) -> ProcessId | None:
         """The identity of a running process, None if it is gone."""
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            return cls(pid, psutil.Process(pid).create_time())
+            return cls(pid, _read_birth(pid))
         return None
 
     def find(self) -> psutil.Process | None:
         """The process, if it still runs and is no zombie."""
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < CLOCK_STEP
-            if same and process.status() != psutil.STATUS_ZOMBIE:
-                return process
+            if _read_birth(self.pid) == self.birth:
+                process = psutil.Process(self.pid)
+                return None if process.status() == psutil.STATUS_ZOMBIE else process
         return None
 
 
@@ -162,5 +161,16 @@ def clear_leftovers(data_dir: Path, watch: Callable[[str], None] = lambda _: Non
     return ended
 
 
-def _identity(kept: dict[str, float] | None) -> ProcessId | None:
-    return ProcessId(int(kept["pid"]), float(kept["started"])) if kept else None
+def _identity(kept: dict[str, Any] | None) -> ProcessId | None:
+    return ProcessId(int(kept["pid"]), str(kept["birth"])) if kept else None
+
+
+def _read_birth(pid: int) -> str:
+    """When a process was born, in words that do not change when the clock is set; raises psutil.NoSuchProcess."""
+    if sys.platform != "linux":
+        return str(round(psutil.Process(pid).create_time()))
+    try:  # proc(5): the 22nd field is the ticks from the boot to the start; the 2nd may hold blanks and brackets
+        ticks = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {ticks}"
+    except (OSError, IndexError):
+        raise psutil.NoSuchProcess(pid) from None

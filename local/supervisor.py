@@ -49,7 +49,7 @@ class Supervisor:
     """Supervises the services of one data folder, whose lock the caller holds.
 
     `settle` makes or changes the installation once nothing of an earlier stack runs any more; `watch` hears of every
-    change of the state.
+    change of the state, and often while something starts. It must have no threads running: children are forked here.
     """
 
     def __init__(self, data_dir: Path, settle: Callable[[], Installation], watch: Callable[[StackState], None]) -> None:
@@ -81,7 +81,7 @@ class Supervisor:
     # starting ----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        state.clear_leftovers(self._data_dir, lambda name: self._watch(self._say_left(name)))
+        state.clear_leftovers(self._data_dir, lambda name: self._show(self._say_left(name)))
         installation = self._settle()
         setup.check_schema(installation)
         installation.log_dir.mkdir(mode=0o700, exist_ok=True)
@@ -142,6 +142,7 @@ class Supervisor:
                 if one.service.ready():
                     self._mark_ready(one)
                     waiting.remove(one)
+            self._show(self._state)  # time goes by on the screen
             self._rest(TICK)
 
     # keeping -----------------------------------------------------------------------------------------------------
@@ -261,8 +262,17 @@ class Supervisor:
 
     def _tell(self) -> None:
         """Record the state and tell the watcher, if it changed."""
-        if state.write(self._data_dir, self._state):
-            self._watch(self._state)
+        changed = True
+        with contextlib.suppress(OSError):  # a full disk must not keep us from restarting or stopping
+            changed = state.write(self._data_dir, self._state)
+        if changed:
+            self._show(self._state)
+
+    def _show(self, told: StackState) -> None:
+        try:
+            self._watch(told)
+        except (OSError, SystemExit):  # the terminal is gone (rich turns a broken pipe into an exit)
+            self._watch = lambda _: None
 
     def _check_stop(self) -> None:
         if self._signals:

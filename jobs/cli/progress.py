@@ -18,13 +18,19 @@ from local.state import StackState
 __all__ = ["Progress"]
 
 MARKS = {"ready": "[green]✓[/]", "waiting": "[dim]·[/]", "stopped": "[dim]·[/]", "restarting": "[red]↻[/]"}
+REDRAW = 0.08  # seconds
 
 
 class Progress:
-    """Shows states of the stack on stderr; says nothing where a program asked for JSON."""
+    """Shows states of the stack on stderr; says nothing where a program asked for JSON.
 
-    def __init__(self, as_json: bool) -> None:
-        self._live = Live(console=notices, transient=True) if notices.is_terminal and not as_json else None
+    With `threads` it turns by itself; a supervisor must have none, since it forks.
+    """
+
+    def __init__(self, as_json: bool, threads: bool = True) -> None:
+        terminal = notices.is_terminal and not as_json
+        self._live = Live(console=notices, transient=True, auto_refresh=threads) if terminal else None
+        self._drawn = 0.0
         self._silent = as_json
         self._step = ""
         self._seen: dict[str, str] = {}
@@ -50,7 +56,10 @@ class Progress:
     def show(self, told: StackState) -> None:
         """Show a state on the way to another one."""
         if self._live is not None:
-            self._live.update(self._draw(told))
+            now = time.monotonic()
+            if now - self._drawn > REDRAW:
+                self._drawn = now
+                self._live.update(self._draw(told), refresh=True)
         elif not self._silent:
             if told.step and told.step != self._step:
                 notices.print(f"{escape(told.step)} …")

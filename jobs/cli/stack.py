@@ -129,7 +129,7 @@ def mail(
 
 def _run_in_foreground(data_dir: Path, options: Options, as_json: bool) -> None:
     """Supervise here until Ctrl-C; where somebody else does already, say so and end."""
-    progress = Progress(as_json)
+    progress = Progress(as_json, threads=False)
     told_ready = False
 
     def watch(told: StackState) -> None:
