@@ -30,7 +30,7 @@ __all__ = ["FileStore", "Incoming", "OpenedFile", "Stored"]
 
 T = TypeVar("T")
 WRITE_BYTES = 1 << 20  # gathered before a thread is woken: 64 KiB pieces cost a third of the speed
-READ_BYTES = 512 << 10
+READ_BYTES = 256 << 10  # two of them for each download, and clients may stall
 
 
 @dataclass(frozen=True)
