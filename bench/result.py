@@ -61,7 +61,8 @@ def main(name: str, run: Callable[[bool], dict[str, Any]]) -> None:
         return
     table = Table(title=f"{name} on {measured['machine']}")
     for column in ("case", "metric", "ours", "peer", "peer is", "ratio", "goal", ""):
-        table.add_column(column, justify="right" if column in ("ours", "peer", "ratio", "goal") else "left")
+        justify: Literal["left", "right"] = "right" if column in ("ours", "peer", "ratio", "goal") else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     for row in measured["results"]:
         cells = [row["case"], row["metric"], f"{row['ours']:g}", f"{row['peer']:g}", row["peer_name"]]
         table.add_row(*cells, f"{row['ratio']:.3g}", row["goal"], "met" if row["met"] else "[red]missed")

@@ -16,7 +16,7 @@ from isal import isal_zlib
 
 from jobs.archive.presets import Bytes, Preset, encode
 
-__all__ = ["BLOCK", "Block", "compressed_blocks", "in_blocks", "shared_pool"]
+__all__ = ["BLOCK", "Block", "compressed_blocks", "in_blocks", "processors", "shared_pool"]
 
 BLOCK = 512 * 1024
 # what deflate can look back (RFC 1951)
@@ -35,12 +35,17 @@ class Block:
     size: int
 
 
+def processors() -> int:
+    """Tell how many processors this process may use: a container may allow fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def shared_pool() -> Executor:
     """Give the process's one pool of compressing threads: as many as processors, however many archives run."""
     global _pool
     with _pool_lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compress")
+            _pool = ThreadPoolExecutor(processors(), thread_name_prefix="compress")
         return _pool
 
 

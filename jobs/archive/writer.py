@@ -12,7 +12,6 @@ ZIP64 only where a size may pass 4 GiB: some old readers know neither it nor nee
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -22,7 +21,7 @@ from datetime import UTC, datetime
 import deflate
 from isal import isal_zlib
 
-from jobs.archive.blocks import compressed_blocks, shared_pool
+from jobs.archive.blocks import compressed_blocks, processors, shared_pool
 from jobs.archive.errors import ArchiveUnreadable, SourceLength
 from jobs.archive.inspect import CENTRAL, END, END64, FULL, LOCAL, LOCATOR, UTF8, Member, data_offset
 from jobs.archive.names import entry_name
@@ -142,7 +141,7 @@ def _streamed(
     form = _Form(entry, DEFLATED, streamed=True, wide=size + size // 1000 + 1024 >= FULL)
     yield form.head(0, 0, 0)
     crc32 = compressed_size = 0
-    for block in compressed_blocks(pieces, preset, pool, window=6 + 2 * (os.cpu_count() or 1)):
+    for block in compressed_blocks(pieces, preset, pool, window=6 + 2 * processors()):
         crc32 = isal_zlib.crc32_combine(crc32, block.crc32, block.size)
         compressed_size += len(block.data)
         yield block.data

@@ -247,8 +247,7 @@ LOST_CONNECTIONS = {
 }
 
 
-@pytest.mark.parametrize("known", [None, len(BIG)])
-@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize(("which", "known"), [(0, None), (1, len(BIG)), (2, None)])
 @pytest.mark.parametrize("fault", LOST_CONNECTIONS.values(), ids=LOST_CONNECTIONS)
 def test_a_resumable_upload_survives(
     storage: Storage, service: FakeStorage, fault: Fault, which: int, known: int | None
