@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from jobs.cli import bench, database, doctor, jobs, main_job, schedule, stack, tests, users
-from jobs.cli.output import DEFAULT_DATA_DIR, ROOT, DataDir, Json, answer, guarded, write_json
+from jobs.cli.output import DEFAULT_DATA_DIR, ROOT, DataDir, Json, answer, guarded, notice, write_json
 from jobs.errors import NotReadyError
 
 __all__ = ["build", "main"]
@@ -76,5 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_json({"error": {"code": "wrong_usage", "message": error.format_message(), "cure": cure}})
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
+        notice("Interrupted.", "--json" in own)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,7 +42,8 @@ DataDir = Annotated[
     ),
 ]
 
-people = Console(highlight=False, soft_wrap=True)
+# Into a file or pipe there is no width to keep to: e-mail addresses must not be cut there.
+people = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
 notices = Console(stderr=True, highlight=False, soft_wrap=True)
 
 P = ParamSpec("P")

@@ -19,8 +19,8 @@ DEFAULT_TIERS = ("unit", "db", "e2e", "conformance")
 FURTHER_TIERS = ("web", "mobile", "chaos", "long")
 NOT_BUILT = ("web", "mobile")
 CHECKS = (
-    ("ruff check", ("-m", "ruff", "check", "--quiet", ".")),
-    ("ruff format", ("-m", "ruff", "format", "--check", "--quiet", ".")),
+    ("ruff check", ("-m", "ruff", "check", "--quiet", "--output-format", "concise", ".")),
+    ("ruff format", ("-m", "ruff", "format", "--check", "--output-format", "concise", ".")),
     ("mypy", ("-m", "mypy", "--no-error-summary")),
 )
 
