@@ -1,0 +1,136 @@
+"""Schedules: each due time fires once, whoever asks and however many."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.db.conftest import Database, Person, Runner, in_parallel, refused
+
+KINDS = {
+    "expire_shares", "purge_deleted", "abandon_uploads", "close_accounts", "expire_originals", "sweep_orphans",
+    "prune_history",
+}  # fmt: skip
+
+
+def due(runner: Runner, kind: str = "expire_shares") -> dict[str, Any] | None:
+    """A schedule that is due, as a runner is told."""
+    return next((row for row in runner.call("due_schedules") if row["kind"] == kind), None)
+
+
+def make_due(database: Database, kind: str = "expire_shares") -> None:
+    database.run("update scheduled_jobs set next_execution_at = now() - interval '1 second' where kind = %s", kind)
+
+
+def test_every_kind_has_a_schedule_whose_next_time_is_to_be_computed(database: Database, runner: Runner) -> None:
+    rows = runner.call("due_schedules")
+    assert {row["kind"] for row in rows} == KINDS
+    assert {row["due"] for row in rows} == {None}
+    for row in rows:
+        following = datetime.fromisoformat(row["now"]) + timedelta(minutes=1)
+        assert runner.call("set_next_execution", row["id"], row["schedule"], following) is True
+    assert runner.call("due_schedules") == []
+    assert database.jobs() == []
+
+
+def test_the_first_to_compute_a_next_time_wins(database: Database, runner: Runner) -> None:
+    row = due(runner)
+    assert row is not None
+    now = datetime.fromisoformat(row["now"])
+    assert runner.call("set_next_execution", row["id"], "another schedule", now) is not True
+    assert runner.call("set_next_execution", row["id"], row["schedule"], now) is True
+    assert runner.call("set_next_execution", row["id"], row["schedule"], now + timedelta(days=1)) is not True
+    assert database.value("select next_execution_at from scheduled_jobs where id = %s", row["id"]) == now
+
+
+def test_a_due_schedule_fires_once_and_moves_on(database: Database, runner: Runner) -> None:
+    make_due(database)
+    row = due(runner)
+    assert row is not None
+    following = datetime.fromisoformat(row["now"]) + timedelta(minutes=1)
+    assert runner.call("fire_schedule", row["id"], row["due"], following) is True
+    assert runner.call("fire_schedule", row["id"], row["due"], following) is False
+    assert due(runner) is None
+    (job,) = database.jobs()
+    assert (job["kind"], job["priority"], job["dedupe_key"]) == ("expire_shares", 1, f"schedule:{row['id']}")
+    stored = database.run("select last_execution_at, next_execution_at from scheduled_jobs where id = %s", row["id"])[0]
+    assert stored == {"last_execution_at": datetime.fromisoformat(row["due"]), "next_execution_at": following}
+
+
+def test_two_runners_at_one_moment_fire_once(database: Database, runner: Runner) -> None:
+    for _ in range(5):
+        database.run("delete from jobs.queue")
+        make_due(database)
+        row = due(runner)
+        assert row is not None
+        runners = [runner.on(database.second()) for _ in range(3)]
+        following = datetime.fromisoformat(row["now"]) + timedelta(minutes=1)
+        fired: list[bool] = []
+
+        def fire(one: Runner, row: dict[str, Any] = row, following: datetime = following, fired: list[bool] = fired) -> None:
+            fired.append(one.call("fire_schedule", row["id"], row["due"], following))
+
+        assert in_parallel(*(lambda r=one: fire(r) for one in runners)) == [None] * 3  # type: ignore[misc]
+        assert sorted(fired) == [False, False, True]
+        assert len(database.jobs()) == 1
+
+
+def test_a_firing_whose_work_is_not_done_makes_no_second_job(database: Database, runner: Runner) -> None:
+    for _ in range(3):
+        make_due(database)
+        row = due(runner)
+        assert row is not None
+        assert runner.call("fire_schedule", row["id"], row["due"], datetime.fromisoformat(row["now"])) is True
+    assert len(database.jobs()) == 1
+
+
+def test_a_time_in_the_past_never_fires_again(database: Database, runner: Runner) -> None:
+    make_due(database)
+    row = due(runner)
+    assert row is not None
+    # a next time that is no later than the last: a clock that was set back, or a fault of the caller
+    runner.call("fire_schedule", row["id"], row["due"], row["due"])
+    assert runner.call("fire_schedule", row["id"], row["due"], row["due"]) is False
+
+
+def test_a_disabled_schedule_does_not_fire_and_counts_anew_when_enabled(database: Database, runner: Runner) -> None:
+    make_due(database)
+    row = due(runner)
+    assert row is not None
+    database.run("update scheduled_jobs set enabled = false where kind = 'expire_shares'")
+    assert due(runner) is None
+    assert runner.call("fire_schedule", row["id"], row["due"], row["now"]) is False
+    database.run("update scheduled_jobs set enabled = true where kind = 'expire_shares'")
+    again = due(runner)
+    assert again is not None
+    assert again["due"] is None
+    assert database.jobs() == []
+
+
+def test_a_new_schedule_forgets_the_next_time_of_the_old(database: Database, runner: Runner) -> None:
+    make_due(database)
+    row = due(runner)
+    assert row is not None
+    database.run("update scheduled_jobs set schedule = '0 0 * * *' where kind = 'expire_shares'")
+    assert runner.call("fire_schedule", row["id"], row["due"], row["now"]) is False
+    assert runner.call("set_next_execution", row["id"], row["schedule"], row["now"]) is not True
+    again = due(runner)
+    assert again is not None
+    assert (again["schedule"], again["due"]) == ("0 0 * * *", None)
+
+
+def test_admins_read_the_schedules_and_nobody_changes_them(
+    database: Database, owner: Person, admin: Person, anonymous: Person
+) -> None:
+    assert len(admin.run("select * from scheduled_jobs")) == len(KINDS)
+    assert owner.run("select * from scheduled_jobs") == []
+    for person in (admin, owner, anonymous):
+        with refused("42501"):
+            person.run("update scheduled_jobs set enabled = false")
+    with refused("42501"):
+        anonymous.run("select * from scheduled_jobs")
+    assert database.value("select bool_and(enabled) from scheduled_jobs")
+
+
+def test_maintenance_that_the_database_does_not_know_is_null(runner: Runner) -> None:
+    assert runner.call("run_maintenance", "nonsense") is None
