@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import sys
 import tomllib
@@ -62,6 +63,17 @@ def build() -> typer.Typer:
     return app
 
 
+def _spare_loopback() -> None:
+    """Let no proxy stand between the command line and this machine's own stack."""
+    for name in ("NO_PROXY", "no_proxy"):
+        others = os.environ.get(name, "")
+        if "127.0.0.1" not in others:
+            os.environ[name] = ",".join(filter(None, [others, "127.0.0.1,localhost,::1"]))
+    for name in [name for name in os.environ if name.lower() in ("all_proxy", "http_proxy", "https_proxy")]:
+        if os.environ[name].lower().startswith("socks"):  # with one, our HTTP client makes no connection at all
+            del os.environ[name]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 3 not ready or not running.
 
@@ -69,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     own = given[: given.index("--")] if "--" in given else given
+    _spare_loopback()
     try:
         code = build()(args=given or ["--help"], prog_name="instashare", standalone_mode="--json" not in own)
     except typer.TyperException as error:
