@@ -63,6 +63,7 @@ class Database:
             min_size=1,
             max_size=connections,
             timeout=10,
+            reconnect_timeout=5,  # longer, and its doubling pauses outlast an outage by a minute
             open=False,
             kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c statement_timeout=30s"},
             check=AsyncConnectionPool.check_connection,  # Postgres may have been restarted
