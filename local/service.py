@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,9 @@ def launch(service: Service, log: Path) -> subprocess.Popen[bytes]:
                 os._exit(1)
 
     uid, gid = service.user or (None, None)
-    with log.open("ab") as output:
+    with log.open("ab") as output, warnings.catch_warnings():
+        # Python warns of forking beside threads (a test's, say). The child makes one system call, looked up before.
+        warnings.simplefilter("ignore", DeprecationWarning)
         return subprocess.Popen(
             list(service.argv),
             env=dict(service.env),
