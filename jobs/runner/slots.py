@@ -91,7 +91,8 @@ def _perform(held: Held, kinds: Mapping[str, Kind], tools: Tools) -> Entry:
         return Entry(held, "failed", {"error": _plain(str(failure)), "retryable": failure.retryable})
     except InstaShareError as error:  # of the archive or of storage, in words that an owner can read
         retryable = getattr(error, "retryable", True)
-        return Entry(held, "failed", {"error": _plain(f"{error.code}: {error.message}"), "retryable": retryable})
+        told = f"{error.code}: {error.message}" if retryable else f"{error.code}: {error.message} {error.cure}".rstrip()
+        return Entry(held, "failed", {"error": _plain(told), "retryable": retryable})
     except Exception as error:
         note("job_broke", level=ERROR, exc_info=True, job=job.id, kind=job.kind, attempt=job.attempt)
         sentence = f"The runner met a fault of its own ({type(error).__name__}). Retry, or tell your administrator."

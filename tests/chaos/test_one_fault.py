@@ -126,5 +126,5 @@ def test_a_source_that_is_gone_fails_with_that_reason(arena: Arena, person: Acco
     arena.stack.admin().storage.from_("documents").remove([f"{person.id}/{document['id']}"])
     arena.database.execute("select jobs.resume()")
     row = person.wait(document["id"], "failed")
-    assert row["error"].startswith("source_missing: ")
+    assert row["error"] == "source_missing: The uploaded file is no longer in storage. Upload it again."
     assert [job["outcome"] for job in arena.history(document["id"])] == ["dead"]
