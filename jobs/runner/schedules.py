@@ -5,6 +5,7 @@ pg_cron may fire the same rows; jobs.fire_schedule is a compare-and-set, so noth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from logging import ERROR
@@ -12,24 +13,30 @@ from typing import Any
 
 from cronsim import CronSim, CronSimError
 
-from jobs.runner import cron
-from jobs.runner.cron import ScheduleError
 from jobs.runner.log import note
 
 __all__ = ["ScheduleError", "fire_due", "next_time"]
 
+EVERY_SECONDS = re.compile(r"\s*([1-9]|[1-5][0-9])\s+seconds?\s*", re.IGNORECASE)
+
+
+class ScheduleError(ValueError):
+    """A cron string that cannot be read, or that never comes round."""
+
 
 def next_time(schedule: str, after: datetime) -> datetime:
-    """The first time behind `after` (aware) that `schedule` names, in UTC. Raises ScheduleError."""
+    """The first time behind `after` (aware) that `schedule` names, in UTC.
+
+    Understands what pg_cron does: five fields, `$` for a month's last day, and `1 second` to `59 seconds`.
+    Raises ScheduleError.
+    """
     after = after.astimezone(UTC)
-    read = cron.read(schedule)
-    if read.seconds is not None:
-        return after + timedelta(seconds=read.seconds)
+    if every := EVERY_SECONDS.fullmatch(schedule):
+        return after + timedelta(seconds=int(every[1]))
     try:
-        # a month's last day is `$` to pg_cron and `L` to cronsim
-        return next(CronSim(read.text.replace("$", "L"), after))
-    except (CronSimError, StopIteration):
-        raise ScheduleError(schedule, 1, "it never comes round", cron.FORM) from None
+        return next(CronSim(schedule.replace("$", "L"), after))
+    except (CronSimError, StopIteration) as error:
+        raise ScheduleError(f"“{schedule}” is no schedule: {error}") from None
 
 
 def fire_due(call: Callable[..., Any]) -> int:
