@@ -395,6 +395,6 @@ def _complain(error: SetupFailed, quiet: bool) -> NoReturn:
         print(json.dumps(told, ensure_ascii=False))
     else:
         if error.log.strip():
-            print("\n".join(f"    {line}" for line in error.log.strip().splitlines()[-12:]), file=sys.stderr)
+            print("\n".join(f"    {line[:160]}" for line in error.log.strip().splitlines()[-6:]), file=sys.stderr)
         print(f"{error.code}: {error.message}\n  {error.cure}", file=sys.stderr)
     sys.exit(1)
