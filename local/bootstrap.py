@@ -22,76 +22,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from local.tool import NEEDED_MIB, SetupFailed, find_fault, run_tool
+
 __all__ = ["main"]
 
-NEEDED_MIB = 1500  # what the environment and npm's packages take, with both caches
 SPIN = 0.1  # seconds
 CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
-# what a tool says when it fails -> what it means, what to do; the first that fits
-FAULTS = (
-    (
-        ("no space left", "enospc", "disk quota"),
-        "disk_full",
-        "The disk is full.",
-        f"Free about {NEEDED_MIB} MiB and try again.",
-    ),
-    (
-        ("certificate", "unknownissuer", "self_signed", "self-signed", "unable_to_get_issuer"),
-        "certificate_refused",
-        "The package registry's certificate is not trusted here, as happens behind an inspecting proxy.",
-        "Set SSL_CERT_FILE to the file of your network's certificates (PEM) and try again.",
-    ),
-    (
-        ("hash mismatch", "do not match the hashes", "eintegrity", "integrity checksum failed"),
-        "package_altered",
-        "A downloaded package is not the one that was locked.",
-        "Try again; if it stays, something between you and the registry alters packages.",
-    ),
-    (
-        (
-            "error sending request",
-            "failed to fetch",
-            "connection error",
-            "connection refused",
-            "connection reset",
-            "connection aborted",
-            "connection broken",
-            "network is unreachable",
-            "enetunreach",
-            "name resolution",
-            "name or service not known",
-            "dns error",
-            "enotfound",
-            "eai_again",
-            "econnrefused",
-            "econnreset",
-            "etimedout",
-            "timed out",
-            "max retries",
-            "no matching distribution",
-            "proxyerror",
-            "proxy error",
-            "err_socket_timeout",
-        ),
-        "registry_unreachable",
-        "The package registries (pypi.org, registry.npmjs.org) cannot be reached.",
-        "Check the network; behind a proxy set HTTPS_PROXY. Then try again.",
-    ),
-    (
-        ("permission denied", "eacces", "read-only file system", "erofs"),
-        "folder_unwritable",
-        "The project's folder, or a cache folder, cannot be written.",
-        "Run the command as the folder's owner, or clone the project into a folder of your own.",
-    ),
-)
-
-
-class SetupFailed(Exception):
-    """What is missing, and its cure; `log` holds the tool's own last words."""
-
-    def __init__(self, code: str, message: str, cure: str, log: str = "") -> None:
-        super().__init__(message)
-        self.code, self.message, self.cure, self.log = code, message, cure, log
 
 
 def main(root: str, arguments: Sequence[str]) -> NoReturn:
@@ -105,7 +41,7 @@ def main(root: str, arguments: Sequence[str]) -> NoReturn:
     except SetupFailed as error:
         _complain(error, quiet)
     except OSError as error:
-        known = _find_fault(str(error), "")
+        known = find_fault(str(error))
         _complain(
             known or SetupFailed("setup_failed", f"Setting up failed: {error}.", "Correct that and try again."), quiet
         )
@@ -286,27 +222,7 @@ class Setup:
     # tools --------------------------------------------------------------------------------------------------------
 
     def _run(self, command: Sequence[str], more: Mapping[str, str] | None = None, folder: Path | None = None) -> None:
-        """Run a tool to its end; raises SetupFailed with what its failure means."""
-        done = subprocess.run(
-            list(command),
-            cwd=folder or self.root,
-            env=self._environment() | dict(more or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode != 0:
-            known = _find_fault(done.stdout, command[0])
-            last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "it said nothing")
-            raise known or SetupFailed(
-                "setup_failed",
-                f"`{' '.join(Path(word).name for word in command[:4])} …` failed: {last.strip()}",
-                "Correct that and try again; `rm -r .venv local/node_modules` begins anew.",
-                done.stdout,
-            )
+        run_tool(command, self._environment() | dict(more or {}), folder or self.root)
 
     def _environment(self) -> dict[str, str]:
         """The caller's environment, without what names another Python, and with one set of certificates for all."""
@@ -379,14 +295,6 @@ class Setup:
                 thread.join()
                 print("\r\033[K", end="", file=sys.stderr, flush=True)
         self._say(f"  {name} ({time.monotonic() - begun:.1f} s)")
-
-
-def _find_fault(output: str, tool: str) -> SetupFailed | None:
-    words = output.lower()
-    for patterns, code, message, cure in FAULTS:
-        if any(pattern in words for pattern in patterns):
-            return SetupFailed(code, message, cure, output)
-    return None
 
 
 def _complain(error: SetupFailed, quiet: bool) -> NoReturn:

@@ -33,6 +33,7 @@ __all__ = [
 
 FILE = "installation.json"
 DEFAULT_STORAGE_LIMIT = 6 * 1024**3
+OWN_POSTGRES = "postgres"  # within the data folder, but for root
 ROOT_DATA = Path("/var/lib/instashare")
 ROLES = (
     "supabase_admin",
@@ -153,7 +154,7 @@ def load(data_dir: Path) -> Installation:
             confirm_email=bool(kept["confirm_email"]),
             storage_limit=int(kept["storage_limit"]),
             schema_file=Path(kept["schema_file"]) if kept["schema_file"] else None,
-            postgres_data=Path(kept["postgres_data"]),
+            postgres_data=Path(kept["postgres_data"] or data_dir / OWN_POSTGRES),
             demo_users=tuple(DemoUser(**user) for user in kept["demo_users"]),
         )
     except FileNotFoundError:
@@ -220,6 +221,8 @@ def save(installation: Installation) -> None:
     """Write the installation's file (mode 0600) so that a reader sees the old one or the new one, whole."""
     kept: dict[str, Any] = asdict(installation)
     del kept["data_dir"]  # a folder that was moved is still the same installation
+    if installation.postgres_data == installation.data_dir / OWN_POSTGRES:
+        kept["postgres_data"] = None
     target = installation.data_dir / FILE
     fresh = target.with_suffix(f".{os.getpid()}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -277,7 +280,7 @@ def free_port(besides: Iterable[int] = ()) -> int:
 def _choose_postgres_data(data_dir: Path) -> Path:
     """Postgres refuses to run as root, and its unprivileged user cannot enter root's private folder."""
     if os.geteuid() != 0:
-        return data_dir / "postgres"
+        return data_dir / OWN_POSTGRES
     return ROOT_DATA / hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16] / "postgres"
 
 

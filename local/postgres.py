@@ -43,7 +43,9 @@ def create_cluster(installation: Installation) -> None:
     if (data / "PG_VERSION").exists():
         return
     try:
-        data.parent.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            _open_to_all(data.parent)
         # made beside its place and moved there whole: an initdb that was killed leaves a PG_VERSION too
         fresh = data.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -280,7 +282,8 @@ def _readable_copy(native: Path) -> Path:
     package = json.loads((native.parent / "package.json").read_text())
     copy = ROOT_DATA / f"{package['name'].replace('@', '').replace('/', '-')}-{package['version']}"
     if not copy.exists():
-        ROOT_DATA.mkdir(mode=0o755, parents=True, exist_ok=True)
+        ROOT_DATA.mkdir(parents=True, exist_ok=True)
+        _open_to_all(ROOT_DATA)
         fresh = Path(tempfile.mkdtemp(prefix="postgres-new-", dir=ROOT_DATA))
         try:
             for part in ("bin", "lib", "share"):
@@ -293,6 +296,13 @@ def _readable_copy(native: Path) -> Path:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     return copy
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let the server's user enter a folder of root's, and ROOT_DATA above it, whatever the umask was."""
+    for path in (ROOT_DATA, folder):
+        if path == ROOT_DATA or path.parent == ROOT_DATA:
+            path.chmod(0o755)
 
 
 def _last_line(text: str) -> str:

@@ -58,8 +58,9 @@ def apply_schema(installation: Installation) -> None:
 
 
 def forget_schema(installation: Installation) -> None:
-    """The database was made anew: nothing is applied to it."""
-    (installation.data_dir / "applied").unlink(missing_ok=True)
+    """The database was made anew: nothing is applied to it, and nobody is in it."""
+    for mark in ("applied", "demo_users_made"):
+        (installation.data_dir / mark).unlink(missing_ok=True)
 
 
 def let_runner_in(installation: Installation) -> None:

@@ -17,7 +17,7 @@ from local.ports import settle_ports
 from local.state import StackState
 from local.supervisor import Supervisor
 
-__all__ = ["ALREADY_RUNNING", "AlreadyRunning", "Options", "main", "supervise"]
+__all__ = ["ALREADY_RUNNING", "AlreadyRunning", "Options", "main", "settle", "supervise"]
 
 ALREADY_RUNNING = 4  # exit code of `python -m local.stack`
 
@@ -47,7 +47,7 @@ def supervise(data_dir: Path, options: Options, watch: Callable[[StackState], No
         with state.supervision(data_dir) as ours:
             if not ours:
                 raise AlreadyRunning("already_running", f"The stack of {data_dir} is already running.")
-            Supervisor(data_dir, lambda: _settle(data_dir, options), watch).run()
+            Supervisor(data_dir, lambda: settle(data_dir, options), watch).run()
     except OSError as error:
         raise StackError(
             "data_dir_unwritable",
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _settle(data_dir: Path, options: Options) -> Installation:
+def settle(data_dir: Path, options: Options) -> Installation:
     """Make the installation or change it as asked, and make sure of its ports.
 
     Raises PortTaken for a port that people know; the others move silently.

@@ -17,6 +17,7 @@ from local import installation as installations
 from local.errors import NotInstalled, PortTaken, StackError
 from local.installation import Installation, Ports
 from local.ports import settle_ports
+from local.stack import Options, settle
 
 
 @pytest.fixture
@@ -129,3 +130,52 @@ def test_free_ports_do_not_move(made: Installation) -> None:
 def test_the_file_names_ports_by_service(made: Installation) -> None:
     kept = json.loads((made.data_dir / "installation.json").read_text())
     assert Ports(**kept["ports"]) == made.ports
+
+
+def test_a_start_without_options_changes_nothing(made: Installation) -> None:
+    assert settle(made.data_dir, Options()) == made
+
+
+def test_the_options_of_a_start_are_kept_for_the_next(made: Installation) -> None:
+    changed = settle(made.data_dir, Options(confirm_email=True, storage_limit=1000))
+    assert (changed.confirm_email, changed.storage_limit) == (True, 1000)
+    assert settle(made.data_dir, Options()) == changed
+    assert settle(made.data_dir, Options(confirm_email=False)).confirm_email is False
+
+
+def test_the_gateway_moves_where_it_is_asked_to(made: Installation) -> None:
+    port = installations.free_port(dataclasses.astuple(made.ports))
+    assert settle(made.data_dir, Options(port=port)).ports == dataclasses.replace(made.ports, gateway=port)
+
+
+def test_a_start_makes_what_is_not_there(tmp_path: Path) -> None:
+    port = installations.free_port()
+    settled = settle(tmp_path / "data", Options(port=port, storage_limit=1000))
+    assert (settled.ports.gateway, settled.storage_limit, settled.confirm_email) == (port, 1000, False)
+    assert installations.load(tmp_path / "data") == settled
+
+
+def test_a_schema_cannot_be_put_over_another(made: Installation, tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="our own migrations") as caught:
+        settle(made.data_dir, Options(schema_file=tmp_path / "schema.sql"))
+    assert "--data-dir" in caught.value.cure
+
+
+def test_a_moved_data_folder_is_the_same_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installations.os, "geteuid", lambda: 1000)
+    made = installations.create(tmp_path / "data", port=installations.free_port())
+    assert made.postgres_data == tmp_path / "data" / "postgres"
+    made.data_dir.rename(tmp_path / "moved")
+    moved = installations.load(tmp_path / "moved")
+    assert moved.postgres_data == tmp_path / "moved" / "postgres"
+    assert moved.secrets == made.secrets
+
+
+def test_roots_database_lies_where_its_unprivileged_user_can_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installations.os, "geteuid", lambda: 0)
+    made = installations.create(tmp_path / "data", port=installations.free_port())
+    assert made.postgres_data.parent.parent == Path("/var/lib/instashare")
+    made.data_dir.rename(tmp_path / "moved")
+    assert installations.load(tmp_path / "moved").postgres_data == made.postgres_data
