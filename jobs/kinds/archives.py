@@ -42,7 +42,7 @@ def own_key(job: Job, tools: Tools) -> Iterator[str]:
     try:
         yield key
     except BaseException:
-        discard(tools.storage, key)
+        tools.discard(key)
         raise
 
 

@@ -24,7 +24,7 @@ def run(job: Job, tools: Tools) -> Result:
             seen.add(document["document_id"])
             intact = _holds(document["archive_path"], document["size_bytes"], tools)
             if intact:
-                tools.storage.remove("documents", [document["object_key"]])
+                tools.storage.remove("documents", [document["object_key"]], check=tools.lease.check)
             tools.ask("finish_expire_original", document["document_id"], document["object_version"], intact)
             removed += intact
             damaged += not intact

@@ -6,7 +6,7 @@ A kind is a function `run(job, tools) -> result`. It returns the result that the
 - JobSuperseded    the document went or changed meanwhile: nothing to publish, nobody's fault
 - JobStopped       the lease told it to stop (cancelled, lost, or the runner is stopping)
 
-and has then already removed whatever it half wrote.
+and has then already handed over what it half wrote for removal.
 """
 
 from __future__ import annotations
@@ -143,6 +143,8 @@ class Tools:
     ask: Ask
     storage: Storage
     preset: str
+    discard: Callable[[str], None]
+    """Have an archive removed, later and by somebody else: a job must end in time when Storage does not answer."""
 
 
 Kind = Callable[[Job, Tools], Result]

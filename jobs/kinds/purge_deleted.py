@@ -28,7 +28,7 @@ def run(job: Job, tools: Tools) -> Result:
             (ARCHIVES, [key for document in batch for key in document["archives"]]),
         ):
             if keys:
-                tools.storage.remove(bucket, keys)
+                tools.storage.remove(bucket, keys, check=tools.lease.check)
         for document in batch:
             tools.lease.check()
             seen.add(document["document_id"])

@@ -10,5 +10,4 @@ __all__ = ["run"]
 
 def run(job: Job, tools: Tools) -> Result:
     """Remove the archive that the job names; one that is gone already is no fault."""
-    tools.lease.check()
-    return {"removed": tools.storage.remove(ARCHIVES, [job.args["archive_path"]])}
+    return {"removed": tools.storage.remove(ARCHIVES, [job.args["archive_path"]], check=tools.lease.check)}

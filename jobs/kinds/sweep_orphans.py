@@ -18,7 +18,6 @@ def run(job: Job, tools: Tools) -> Result:
         removed[bucket] = 0
         after = ""
         while keys := tools.ask("orphan_keys", bucket, after, BATCH):
-            tools.lease.check()
-            removed[bucket] += tools.storage.remove(bucket, keys)
+            removed[bucket] += tools.storage.remove(bucket, keys, check=tools.lease.check)
             after = keys[-1]
     return removed

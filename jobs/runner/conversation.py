@@ -78,7 +78,7 @@ class Conversation:
         discard: Callable[[str], None],
         stop_seconds: float = 5.0,
     ) -> None:
-        """`identify` reads the installation's id through SUPABASE_URL; `discard` removes an archive that lost."""
+        """`identify` reads the installation's id through SUPABASE_URL; `discard` has an archive removed."""
         self._line, self._identify = line, identify
         self._slots = slots
         self._stop_seconds = stop_seconds

@@ -28,7 +28,7 @@ class Ledger:
     """The conversation's book. Its thread alone uses it; only `ended` is for job threads."""
 
     def __init__(self, slots: Slots, discard: Callable[[str], None]) -> None:
-        """`discard` removes an archive whose attempt was refused; it runs as an errand of a slot."""
+        """`discard` has an archive removed whose attempt was refused; it only hands the errand over."""
         self.pace = Pace(slots.count)
         self._slots = slots
         self._discard = discard
@@ -177,7 +177,7 @@ class Ledger:
         """The database has heard how an attempt ended: log it, and clear away the archive of one that was refused."""
         key = entry.archive_path
         if refusal is not None and key is not None:
-            self._slots.put(lambda: self._discard(key))
+            self._discard(key)
         job = entry.held.job
         failed = entry.list == "failed"
         note(

@@ -44,7 +44,7 @@ class Runner:
             self._connection,
             self._slots,
             identify=self._identify,
-            discard=lambda key: discard(self._storage, key),
+            discard=self._discard,
             stop_seconds=settings.runner_stop_seconds,
         )
         self._fault: BaseException | None = None
@@ -85,8 +85,12 @@ class Runner:
         self._conversation.stop(at_once)
 
     def _work(self, held: Held) -> None:
-        tools = Tools(held.lease, self._conversation.asker(held.lease), self._storage, self._settings.archive_preset)
+        ask = self._conversation.asker(held.lease)
+        tools = Tools(held.lease, ask, self._storage, self._settings.archive_preset, self._discard)
         self._conversation.report(perform(held, self._kinds, tools))
+
+    def _discard(self, key: str) -> None:
+        self._slots.put(lambda: discard(self._storage, key))
 
     def _converse(self) -> None:
         try:

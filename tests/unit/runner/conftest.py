@@ -176,7 +176,9 @@ class Stand:
             self.fault = fault
 
     def _work(self, held: Held) -> None:
-        tools = Tools(held.lease, self.conversation.asker(held.lease), cast(Any, None), "balanced")
+        tools = Tools(
+            held.lease, self.conversation.asker(held.lease), cast(Any, None), "balanced", self.discarded.append
+        )
         self.conversation.report(perform(held, self.kinds, tools))
 
     def start(self) -> None:

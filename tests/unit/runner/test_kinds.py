@@ -14,6 +14,7 @@ import pytest
 
 from jobs.archive import ArchiveDamaged
 from jobs.kinds import KINDS
+from jobs.kinds.archives import discard
 from jobs.kinds.job import Job, JobFailed, JobStopped, JobSuperseded, Lease, Result, Tools
 from jobs.storage import SourceMissing, StorageError, StorageUnavailable
 
@@ -45,7 +46,7 @@ class Memory:
     def target(self, bucket: str, key: str, *, check: Callable[[], None]) -> Stream:
         return Stream(self, bucket, key, check)
 
-    def remove(self, bucket: str, keys: Sequence[str]) -> int:
+    def remove(self, bucket: str, keys: Sequence[str], *, check: Callable[[], None] = lambda: None) -> int:
         if self.down:
             raise StorageUnavailable("Storage does not answer")
         there = [key for key in keys if self.objects.pop((bucket, key), None) is not None]
@@ -108,7 +109,10 @@ class Bench:
 
     def run(self, kind: str, payload: dict[str, Any] | None = None, **args: Any) -> Result:
         job = Job(7, kind, 3, 0, 0, OWNER, DOCUMENT, args, payload, 60.0)
-        return KINDS[kind](job, Tools(self.lease, self.ask, cast(Any, self.storage), "balanced"))
+        return KINDS[kind](job, Tools(self.lease, self.ask, cast(Any, self.storage), "balanced", self.discard))
+
+    def discard(self, key: str) -> None:
+        discard(cast(Any, self.storage), key)
 
 
 @pytest.fixture
