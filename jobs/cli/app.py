@@ -18,6 +18,8 @@ from jobs.errors import NotReadyError
 
 __all__ = ["build", "main"]
 
+INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
+
 
 def build() -> typer.Typer:
     """Assemble the application from its rooms, in the order in which `--help` shows them."""
@@ -88,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cure = "See `instashare --help`, or --help after any verb."
         write_json({"error": {"code": "wrong_usage", "message": error.format_message(), "cure": cure}})
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        notice("Interrupted.", "--json" in own)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            notice("Interrupted.")
+        raise
     sys.exit(code if isinstance(code, int) else 0)
