@@ -93,7 +93,7 @@ class Gateway:
             started = started or message["type"] == "http.response.start"
             await send(message)
 
-        answer = with_cors(watched)
+        answer = with_cors(scope, watched)
         try:
             self._inspect(scope["headers"])
             if is_preflight(scope):

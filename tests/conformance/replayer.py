@@ -45,14 +45,13 @@ class Target:
     """What is replayed against.
 
     url: ends in /storage/v1. service_url: the same service without anything before it, None when there is no such way.
-    database: a superuser's DSN. cors_is_compared: False where a gateway adds CORS headers of its own.
+    database: a superuser's DSN.
     """
 
     url: str
     service_url: str | None
     database: str
     jwt_secret: str
-    cors_is_compared: bool
 
 
 class Failure(NamedTuple):
@@ -228,8 +227,6 @@ class Replayer:
     def header_differences(self, recorded: Entry, answer: Answer) -> list[str]:
         shape = self.header_shape(recorded["headers"])
         ignored = {*NEVER_COMPARED}
-        if not self.target.cors_is_compared:
-            ignored |= {name for name in (*shape, *answer.headers) if name.startswith("access-control-")}
         if "transfer-encoding" in shape or answer.headers.get("content-type", "").startswith("application/json"):
             ignored |= {"content-length"} - set(shape)
         expected = {name: text for name, text in shape.items() if name not in ignored}

@@ -13,6 +13,6 @@ UNSERVED = {
 ANSWERED_BY_THE_GATEWAY = {
     "MS-21": "a browser's preflight; the service alone knows none",
     "MS-22": "a browser's preflight; the service alone knows none",
-    "MS-23": "a browser's preflight, though of TUS, which the service alone answers itself",
-    "MS-24": "a browser's preflight, though of TUS, which the service alone answers itself",
+    "DL-27": "a page on another origin asks; the service alone has no CORS headers for it",
+    "MS-25": "a page on another origin asks; the service alone has no CORS headers for it",
 }

@@ -69,7 +69,7 @@ class Storage:
             "headers": {name.decode(): value.decode() for name, value in scope["headers"]},
             "parts": parts,
         }
-        headers = [(b"access-control-expose-headers", b"Tus-Resumable,"), (b"location", b"/there")]
+        headers = [(b"location", b"/there")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(seen).encode()})
 
@@ -236,7 +236,7 @@ def test_forwarded_headers_are_the_gateways_own(target: Target) -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/auth/v1/token", "/rest/v1/documents", "/storage/v1/upload/resumable"])
+@pytest.mark.parametrize("path", ["/auth/v1/token", "/rest/v1/documents", "/storage/v1/object/a/b"])
 def test_preflight_is_answered_without_a_key(target: Target, path: str) -> None:
     asked = {
         "origin": "http://app.example",
@@ -251,16 +251,38 @@ def test_preflight_is_answered_without_a_key(target: Target, path: str) -> None:
     assert not target.auth.asked and not target.rest.asked
 
 
-def test_other_options_reach_storage(target: Target) -> None:
-    assert target.call("OPTIONS", "/storage/v1/upload/resumable").json()["path"] == "/upload/resumable"
+@pytest.mark.parametrize("path", ["/upload/resumable", "/upload/resumable/abc", "/upload/resumable/sign/abc"])
+def test_tus_answers_its_own_options(target: Target, path: str) -> None:
+    asked = {"origin": "http://app.example", "access-control-request-method": "PATCH"}
+    for headers in ({}, asked, {**asked, "access-control-request-private-network": "true"}):
+        answer = target.call("OPTIONS", f"/storage/v1{path}", headers)
+        assert answer.json()["path"] == path
+        allowed = answer.headers.get("access-control-allow-private-network")
+        assert allowed == ("true" if len(headers) == 3 else None)
 
 
-@pytest.mark.parametrize("path", ["/health", "/nowhere", "/rest/v1/x", "/storage/v1/upload/resumable"])
-def test_cors_headers_are_the_gateways_alone(target: Target, path: str) -> None:
-    answer = target.call("GET", path, {"apikey": PUBLISHABLE, "origin": "http://app.example"})
+PAGE, BROWSER = {"origin": "http://app.example"}, {"user-agent": "Mozilla/5.0 (X11; Linux x86_64)"}
+
+
+@pytest.mark.parametrize("asker", [PAGE, BROWSER])
+@pytest.mark.parametrize("path", ["/health", "/nowhere", "/auth/v1/user", "/storage/v1/bucket"])
+def test_browsers_get_cors_headers_where_there_are_none(target: Target, path: str, asker: dict[str, str]) -> None:
+    target.auth.answer = Answer(200, [(b"content-type", b"application/json")], b"{}")
+    answer = target.call("GET", path, {"apikey": PUBLISHABLE, **asker})
     assert answer.headers.get_list("access-control-allow-origin") == ["*"]
     exposed = answer.headers["access-control-expose-headers"].lower().split(", ")
     assert {"location", "upload-offset", "upload-length", "tus-resumable", "content-range"} <= set(exposed)
+
+
+def test_cors_headers_of_a_part_are_its_own(target: Target) -> None:
+    answer = target.call("GET", "/rest/v1/x", {"apikey": PUBLISHABLE, **PAGE})
+    assert answer.headers.get_list("access-control-allow-origin") == ["x"]
+    assert "access-control-expose-headers" not in answer.headers
+
+
+def test_other_clients_get_no_cors_headers(target: Target) -> None:
+    answer = target.call("GET", "/storage/v1/bucket", {"user-agent": "python-httpx/0.28.1"})
+    assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize(("name", "path"), [("auth", "/auth/v1/user"), ("rest", "/rest/v1/documents")])
