@@ -1,0 +1,128 @@
+import { QueryClientProvider } from "@tanstack/react-query";
+import { Compass } from "lucide-react";
+import { Component, type ReactNode, useEffect } from "react";
+import { Redirect, Route, Switch, useLocation } from "wouter";
+import { Confirmed, NewPassword, Reset, SignIn, SignUp } from "./account/entry";
+import { forgetProfile } from "./account/roles";
+import { onLeave, type Person, usePerson, useSession } from "./account/session";
+import { cache } from "./client/cache";
+import { keys } from "./client/keys";
+import { Button } from "./elements/button";
+import { Announcer, Messages } from "./elements/messages";
+import { Empty } from "./elements/states";
+import { followLibrary, hurry, readLimits } from "./library/freshness";
+import { forgetLibrary, recallLibrary } from "./library/kept";
+import { Library } from "./library/library";
+import { SharedWithMe } from "./sharing/shared_with_me";
+import { Shell } from "./shell/shell";
+import { useText } from "./text/text";
+import { Trash } from "./trash/trash";
+import { beginUploads, endUploads } from "./uploads/uploads";
+
+onLeave(async (person: Person) => {
+    await endUploads();
+    forgetLibrary(person.id);
+    forgetProfile(person.id);
+    cache.clear();
+});
+
+export function App() {
+    return (
+        <QueryClientProvider client={cache}>
+            <Guard>
+                <Pages />
+            </Guard>
+            <Messages />
+            <Announcer />
+        </QueryClientProvider>
+    );
+}
+
+function Pages() {
+    const { known, person, recovering } = useSession();
+    const [path] = useLocation();
+    if (!known) return null;
+    if (path === "/new-password" || recovering) return <NewPassword />;
+    if (path === "/confirmed") return <Confirmed />;
+    if (!person) {
+        return (
+            <Switch>
+                <Route path="/sign-up" component={SignUp} />
+                <Route path="/reset" component={Reset} />
+                <Route path="/sign-in" component={SignIn} />
+                <Route>
+                    <SignIn />
+                </Route>
+            </Switch>
+        );
+    }
+    return <SignedIn key={person.id} />;
+}
+
+function SignedIn() {
+    const person = usePerson();
+    recallLibrary(person.id);
+    useEffect(() => {
+        void beginUploads({
+            userId: person.id,
+            limits: () => cache.fetchQuery({ queryKey: keys.limits(person.id), queryFn: readLimits, staleTime: 0 }),
+            changed: () => {
+                void cache.invalidateQueries({ queryKey: keys.limits(person.id) });
+                hurry();
+            },
+        });
+        return followLibrary(person.id);
+    }, [person.id]);
+    return (
+        <Shell>
+            <Switch>
+                <Route path="/" component={Library} />
+                <Route path="/shared" component={SharedWithMe} />
+                <Route path="/trash" component={Trash} />
+                <Route path="/sign-in">
+                    <Redirect to="/" replace />
+                </Route>
+                <Route path="/sign-up">
+                    <Redirect to="/" replace />
+                </Route>
+                <Route path="/reset">
+                    <Redirect to="/" replace />
+                </Route>
+                <Route component={NotFound} />
+            </Switch>
+        </Shell>
+    );
+}
+
+function NotFound() {
+    const text = useText();
+    const [, go] = useLocation();
+    return (
+        <Empty icon={Compass} title={text.common.notFound} action={<Button onClick={() => go("/")}>{text.common.toLibrary}</Button>}>
+            {text.common.notFoundHint}
+        </Empty>
+    );
+}
+
+/** A fault of ours in one screen does not leave a white page. */
+class Guard extends Component<{ children: ReactNode }, { broken: boolean }> {
+    override state = { broken: false };
+    static getDerivedStateFromError() {
+        return { broken: true };
+    }
+    override componentDidCatch(error: unknown) {
+        console.error(error);
+    }
+    override render() {
+        return this.state.broken ? <Broken /> : this.props.children;
+    }
+}
+
+function Broken() {
+    const text = useText();
+    return (
+        <Empty icon={Compass} title={text.common.broken} action={<Button onClick={() => window.location.reload()}>{text.common.reload}</Button>}>
+            {text.common.brokenHint}
+        </Empty>
+    );
+}

@@ -1,0 +1,389 @@
+import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useWindowVirtualizer } from "@tanstack/react-virtual";
+import { Files, SearchX, Upload as UploadIcon } from "lucide-react";
+import { type KeyboardEvent, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { useRoles } from "../account/roles";
+import { usePerson } from "../account/session";
+import { cache } from "../client/cache";
+import { asFault } from "../client/faults";
+import { keys } from "../client/keys";
+import { useStore } from "../client/store";
+import { useOnline, useWidth } from "../client/surroundings";
+import { Button } from "../elements/button";
+import { Checkbox } from "../elements/checkbox";
+import { Empty, Failed, Notice, Skeleton } from "../elements/states";
+import { SharePanel } from "../sharing/share_panel";
+import { PageHeader } from "../shell/page_header";
+import { useFormat, useText } from "../text/text";
+import { pickFiles } from "../uploads/pick";
+import { addFiles, cancelUpload, continueUpload, discardDocument, findByDocument, pauseUpload, resumeUpload, uploads } from "../uploads/uploads";
+import { useAccess } from "./access";
+import { deleteDocuments, downloadDocument, downloadDocuments, renameDocument, retryDocument } from "./actions";
+import { type DocumentRow, type Filter, find, type Place, put, readCounts, readPage, type View } from "./documents";
+import { Filters, Selection } from "./filters";
+import { hurry, stale } from "./freshness";
+import { keepLibrary } from "./kept";
+import { KeyboardHelp } from "./keyboard_help";
+import styles from "./library.module.scss";
+import { Row, type RowActions } from "./row";
+import { Search } from "./search";
+
+const ROW = { phone: 84, tablet: 61, desktop: 60 } as const;
+const NOBODY: ReadonlySet<string> = new Set();
+
+export function Library() {
+    const text = useText();
+    const format = useFormat();
+    const person = usePerson().id;
+    const { mayUpload } = useRoles();
+    const width = useWidth();
+    const online = useOnline();
+    const isStale = useStore(stale);
+    const uploadList = useStore(uploads);
+
+    const [filter, setFilter] = useState<Filter>("all");
+    const [search, setSearch] = useState("");
+    const view = useMemo<View>(() => ({ filter, search }), [filter, search]);
+    const [selected, setSelected] = useState<ReadonlySet<string>>(NOBODY);
+    const [current, setCurrent] = useState(0);
+    const [editing, setEditing] = useState<string | null>(null);
+    const [sharing, setSharing] = useState<DocumentRow[] | null>(null);
+    const [helping, setHelping] = useState(false);
+    const anchor = useRef(0);
+    const grid = useRef<HTMLDivElement>(null);
+
+    const counts = useQuery({ queryKey: keys.counts(person), queryFn: readCounts }).data;
+    const list = useInfiniteQuery({
+        queryKey: keys.list(person, filter, search),
+        queryFn: async ({ pageParam, signal }) => readPage(person, view, pageParam, signal),
+        initialPageParam: null as Place | null,
+        getNextPageParam: (page) => page.next,
+        placeholderData: keepPreviousData,
+    });
+    const pages = list.data?.pages ?? [];
+    const rows = useMemo(() => pages.flatMap((page) => page.rows), [pages]);
+    const access = useAccess(person, pages);
+
+    useEffect(() => {
+        if (list.isSuccess && !list.isFetching) {
+            keepLibrary(person);
+            hurry();
+        }
+    }, [list.isSuccess, list.isFetching, person]);
+
+    useEffect(() => {
+        document.title = `${text.library.title} · ${text.product}`;
+    }, [text]);
+
+    const total = filter === "all" && search === "" && counts ? counts.documents : list.hasNextPage ? -1 : rows.length;
+
+    const [margin, setMargin] = useState(0);
+    // biome-ignore lint/correctness/useExhaustiveDependencies: what stands above the rows moves them
+    useLayoutEffect(() => {
+        setMargin(Math.round((grid.current?.getBoundingClientRect().top ?? 0) + window.scrollY));
+    }, [width, rows.length === 0, isStale, online, text]);
+    const virtual = useWindowVirtualizer({
+        count: rows.length,
+        estimateSize: () => ROW[width],
+        overscan: 6,
+        scrollMargin: margin,
+        getItemKey: (index) => rows[index]?.id ?? index,
+    });
+    const items = virtual.getVirtualItems();
+    const lastShown = items[items.length - 1]?.index ?? 0;
+    useEffect(() => {
+        if (list.hasNextPage && !list.isFetchingNextPage && lastShown > rows.length - 30) void list.fetchNextPage();
+    }, [lastShown, rows.length, list.hasNextPage, list.isFetchingNextPage, list.fetchNextPage, list]);
+
+    const state = useRef({ rows, selected, view });
+    state.current = { rows, selected, view };
+
+    const chosen = rows.filter((row) => selected.has(row.id));
+
+    const focusRow = useCallback(
+        (index: number) => {
+            const at = Math.max(0, Math.min(state.current.rows.length - 1, index));
+            setCurrent(at);
+            virtual.scrollToIndex(at, { align: "auto" });
+            const id = state.current.rows[at]?.id;
+            requestAnimationFrame(() => grid.current?.querySelector<HTMLElement>(`[data-row="${id}"]`)?.focus());
+        },
+        [virtual],
+    );
+
+    const remove = useCallback(
+        (documents: readonly DocumentRow[]) => {
+            const first = state.current.rows.findIndex((row) => row.id === documents[0]?.id);
+            setSelected(NOBODY);
+            void deleteDocuments(person, documents);
+            requestAnimationFrame(() => {
+                if (state.current.rows.length > 0) focusRow(first);
+            });
+        },
+        [person, focusRow],
+    );
+
+    const actions = useMemo<RowActions>(() => {
+        const select = (id: string, range: boolean) => {
+            const all = state.current.rows;
+            const at = all.findIndex((row) => row.id === id);
+            setSelected((before) => {
+                const next = new Set(before);
+                if (range) {
+                    const [from, to] = at < anchor.current ? [at, anchor.current] : [anchor.current, at];
+                    for (const row of all.slice(from, to + 1)) next.add(row.id);
+                } else if (!next.delete(id)) next.add(id);
+                return next;
+            });
+            if (!range) anchor.current = at;
+        };
+        return {
+            select,
+            focus: setCurrent,
+            download: (row) => void downloadDocument(row),
+            rename: (row) => setEditing(row.id),
+            renamed: (row, name) => {
+                setEditing(null);
+                requestAnimationFrame(() => grid.current?.querySelector<HTMLElement>(`[data-row="${row.id}"]`)?.focus());
+                if (name !== null) void renameDocument(person, find(cache, person, row.id) ?? row, name);
+            },
+            share: (row) => setSharing([row]),
+            remove: (row) => remove([row]),
+            retry: (row) => void retryDocument(person, row),
+            uploadAgain: (row) =>
+                void pickFiles(false).then(async (files) => {
+                    if (files.length === 0) return;
+                    put(cache, person, [{ ...row, deleted_at: new Date().toISOString() }]);
+                    await addFiles(files);
+                    await discardDocument(row.id);
+                }),
+            pause: (upload) => void pauseUpload(upload.key),
+            resume: (upload) => resumeUpload(upload.key),
+            cancel: (row, upload) => {
+                put(cache, person, [{ ...row, deleted_at: new Date().toISOString() }]);
+                void (upload ? cancelUpload(upload.key) : discardDocument(row.id));
+            },
+            choose: (row) =>
+                void pickFiles(false).then(async ([file]) => {
+                    if (file) await continueUpload(row, file);
+                }),
+        };
+    }, [person, remove]);
+
+    const selectAll = () => setSelected(chosen.length === rows.length ? NOBODY : new Set(rows.map((row) => row.id)));
+
+    function typed(event: KeyboardEvent) {
+        const target = event.target as HTMLElement;
+        if (target.closest("input:not([type=checkbox]), textarea, select, [role=menu]")) return;
+        const onRow = target.getAttribute("role") === "row";
+        const row = rows[current];
+        const move = { ArrowDown: current + 1, ArrowUp: current - 1, Home: 0, End: rows.length - 1, PageDown: current + 10, PageUp: current - 10 }[event.key];
+        if (move !== undefined) {
+            event.preventDefault();
+            const to = Math.max(0, Math.min(rows.length - 1, move));
+            if (event.shiftKey) {
+                if (selected.size === 0) anchor.current = current;
+                const [from, until] = to < anchor.current ? [to, anchor.current] : [anchor.current, to];
+                setSelected(new Set(rows.slice(from, until + 1).map((one) => one.id)));
+            }
+            focusRow(to);
+            return;
+        }
+        if (!row || (!onRow && event.key !== "F2" && event.key !== "Delete")) return;
+        if (event.key === " ") actions.select(row.id, event.shiftKey);
+        else if (event.key === "Enter" && row.status === "ready") actions.download(row);
+        else if (event.key === "F2") actions.rename(row);
+        else if (event.key === "Delete") remove(chosen.length > 0 ? chosen : [row]);
+        else if (event.key.toLowerCase() === "s" && !event.ctrlKey && !event.metaKey && mayUpload) actions.share(row);
+        else return;
+        event.preventDefault();
+    }
+
+    useEffect(() => {
+        function pressed(event: globalThis.KeyboardEvent) {
+            const target = event.target as HTMLElement;
+            if (target.closest("input:not([type=checkbox]), textarea, select, dialog, [role=menu]") || document.querySelector("dialog[open]")) return;
+            if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "a" && state.current.rows.length > 0) {
+                event.preventDefault();
+                setSelected(new Set(state.current.rows.map((row) => row.id)));
+            } else if (event.key === "Escape") setSelected(NOBODY);
+            else if (event.key === "?") setHelping(true);
+            else if (
+                (event.key === "ArrowDown" || event.key === "ArrowUp") &&
+                !event.defaultPrevented &&
+                state.current.rows.length > 0 &&
+                target === document.body
+            ) {
+                event.preventDefault();
+                focusRow(0);
+            }
+        }
+        document.addEventListener("keydown", pressed);
+        return () => document.removeEventListener("keydown", pressed);
+    }, [focusRow]);
+
+    const columns = [text.library.name, text.library.status, ...(width === "desktop" ? [text.library.size, text.library.sharedWith] : []), text.library.added];
+    const selecting = selected.size > 0;
+    const nothing = list.isSuccess && rows.length === 0;
+
+    return (
+        <>
+            <PageHeader
+                title={text.library.title}
+                lead={counts && text.library.summary(format.count(counts.documents), counts.documents, format.count(counts.inProgress), counts.inProgress)}
+            >
+                <Search value={search} onChange={setSearch} />
+            </PageHeader>
+            <div className={styles.tools}>
+                {selecting ? (
+                    <Selection
+                        rows={chosen}
+                        count={selected.size}
+                        mayShare={mayUpload}
+                        online={online}
+                        onDownload={() => void downloadDocuments(chosen)}
+                        onShare={() => setSharing(chosen)}
+                        onDelete={() => remove(chosen)}
+                        onClear={() => setSelected(NOBODY)}
+                    />
+                ) : (
+                    <Filters value={filter} counts={counts} onChange={setFilter} />
+                )}
+            </div>
+            {(list.isError || isStale) && rows.length > 0 && online && (
+                <Notice
+                    action={
+                        <Button look="link" onClick={() => void list.refetch().then(hurry)}>
+                            {text.common.retry}
+                        </Button>
+                    }
+                >
+                    {text.library.stale}
+                </Notice>
+            )}
+            {list.isPending ? (
+                <Skeleton />
+            ) : list.isError && rows.length === 0 ? (
+                <Failed title={text.library.failedToLoad} fault={asFault(list.error)} retry={() => void list.refetch()} />
+            ) : nothing ? (
+                <Nothing
+                    view={view}
+                    mayUpload={mayUpload}
+                    onAll={() => {
+                        setFilter("all");
+                        setSearch("");
+                    }}
+                />
+            ) : (
+                <div
+                    ref={grid}
+                    role="grid"
+                    aria-label={text.library.title}
+                    aria-rowcount={total < 0 ? -1 : total + 1}
+                    aria-multiselectable
+                    className={styles.grid}
+                    data-selecting={selecting || undefined}
+                    onKeyDown={typed}
+                >
+                    <div role="row" aria-rowindex={1} className={styles.head}>
+                        {width !== "phone" && (
+                            <span role="columnheader" className={styles.check}>
+                                <Checkbox
+                                    label={text.library.selectAll}
+                                    checked={chosen.length > 0 && chosen.length === rows.length}
+                                    mixed={chosen.length > 0 && chosen.length < rows.length}
+                                    onChange={selectAll}
+                                />
+                            </span>
+                        )}
+                        {columns.map((column, at) => (
+                            <span role="columnheader" key={column} aria-sort={at === columns.length - 1 ? "descending" : undefined}>
+                                {column}
+                            </span>
+                        ))}
+                        <span role="columnheader">
+                            <span className={styles.unseen}>{text.library.actions}</span>
+                        </span>
+                    </div>
+                    <div role="rowgroup" className={styles.rows} ref={(element) => element?.style.setProperty("height", `${virtual.getTotalSize()}px`)}>
+                        {items.map((item) => {
+                            const row = rows[item.index];
+                            if (!row) return null;
+                            return (
+                                <div
+                                    key={row.id}
+                                    role="presentation"
+                                    className={styles.place}
+                                    data-index={item.index}
+                                    ref={(element) => {
+                                        element?.style.setProperty("transform", `translateY(${item.start - margin}px)`);
+                                        virtual.measureElement(element);
+                                    }}
+                                >
+                                    <Row
+                                        row={row}
+                                        index={item.index}
+                                        width={width}
+                                        upload={row.status === "uploading" ? findByDocument(uploadList, row.id) : undefined}
+                                        access={access.get(row.id)}
+                                        selected={selected.has(row.id)}
+                                        selecting={selecting}
+                                        current={item.index === Math.min(current, rows.length - 1)}
+                                        editing={editing === row.id}
+                                        mayShare={mayUpload}
+                                        online={online}
+                                        actions={actions}
+                                    />
+                                </div>
+                            );
+                        })}
+                    </div>
+                </div>
+            )}
+            {sharing && (
+                <SharePanel
+                    documents={sharing}
+                    onClose={() => {
+                        setSharing(null);
+                        void cache.invalidateQueries({ queryKey: keys.access(person) });
+                    }}
+                />
+            )}
+            {helping && <KeyboardHelp onClose={() => setHelping(false)} />}
+        </>
+    );
+}
+
+function Nothing({ view, mayUpload, onAll }: { view: View; mayUpload: boolean; onAll(): void }) {
+    const text = useText();
+    if (view.search || view.filter !== "all") {
+        return (
+            <Empty
+                icon={SearchX}
+                title={view.search ? text.library.noMatch : text.library.noneSuch}
+                action={<Button onClick={onAll}>{text.library.showAll}</Button>}
+            >
+                {view.search ? text.library.noMatchLead(view.search) : text.library.noneSuchLead}
+            </Empty>
+        );
+    }
+    if (!mayUpload)
+        return (
+            <Empty icon={Files} title={text.library.emptyViewer}>
+                {text.library.emptyViewerLead}
+            </Empty>
+        );
+    return (
+        <Empty
+            icon={UploadIcon}
+            title={text.library.empty}
+            action={
+                <Button look="primary" icon={UploadIcon} onClick={() => void pickFiles(true).then(addFiles)}>
+                    {text.nav.upload}
+                </Button>
+            }
+        >
+            {text.library.emptyLead}
+        </Empty>
+    );
+}

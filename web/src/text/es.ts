@@ -1,0 +1,4 @@
+import { english } from "./en";
+import type { Text } from "./text";
+
+export const spanish: Text = english;
