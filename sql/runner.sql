@@ -34,6 +34,3 @@ select jsonb_build_object('now', clock_timestamp(), 'schedules', jobs.due_schedu
 
 -- name: fire_schedule
 select jobs.fire_schedule(%s::uuid, %s::timestamptz, %s::timestamptz);
-
--- name: set_next_execution
-select jobs.set_next_execution(%s::uuid, %s::text, %s::timestamptz);

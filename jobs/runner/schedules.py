@@ -5,7 +5,6 @@ pg_cron may fire the same rows; jobs.fire_schedule is a compare-and-set, so noth
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from logging import ERROR
@@ -13,30 +12,24 @@ from typing import Any
 
 from cronsim import CronSim, CronSimError
 
+from jobs.runner import cron
+from jobs.runner.cron import ScheduleError
 from jobs.runner.log import note
 
 __all__ = ["ScheduleError", "fire_due", "next_time"]
 
-EVERY_SECONDS = re.compile(r"\s*([1-9]|[1-5][0-9])\s+seconds?\s*", re.IGNORECASE)
-
-
-class ScheduleError(ValueError):
-    """A cron string that cannot be read, or that never comes round."""
-
 
 def next_time(schedule: str, after: datetime) -> datetime:
-    """The first time behind `after` (aware) that `schedule` names, in UTC.
-
-    Understands what pg_cron does: five fields, `$` for a month's last day, and `1 second` to `59 seconds`.
-    Raises ScheduleError.
-    """
+    """The first time behind `after` (aware) that `schedule` names, in UTC. Raises ScheduleError."""
     after = after.astimezone(UTC)
-    if every := EVERY_SECONDS.fullmatch(schedule):
-        return after + timedelta(seconds=int(every[1]))
+    read = cron.read(schedule)
+    if read.seconds is not None:
+        return after + timedelta(seconds=read.seconds)
     try:
-        return next(CronSim(schedule.replace("$", "L"), after))
-    except (CronSimError, StopIteration) as error:
-        raise ScheduleError(f"“{schedule}” is no schedule: {error}") from None
+        # a month's last day is `$` to pg_cron and `L` to cronsim
+        return next(CronSim(read.text.replace("$", "L"), after))
+    except (CronSimError, StopIteration):
+        raise ScheduleError(schedule, 1, "it never comes round", cron.FORM) from None
 
 
 def fire_due(call: Callable[..., Any]) -> int:
@@ -45,16 +38,14 @@ def fire_due(call: Callable[..., Any]) -> int:
     now = datetime.fromisoformat(answer["now"])
     fired = 0
     for row in answer["schedules"] or ():
-        due = datetime.fromisoformat(row["due"]) if row.get("due") else None
+        due = datetime.fromisoformat(row["due"])
         try:
             # what was missed while nobody ran is made up for once, not once for every time missed
-            following = next_time(row["schedule"], max(now, due) if due else now)
+            following = next_time(row["schedule"], max(now, due))
         except ScheduleError as error:
             note("schedule_unreadable", level=ERROR, schedule=row["id"], kind=row["kind"], reason=str(error))
             continue
-        if due is None:
-            call("set_next_execution", row["id"], row["schedule"], following)
-        elif call("fire_schedule", row["id"], due, following):
+        if call("fire_schedule", row["id"], due, following):
             note(
                 "schedule_fired", schedule=row["id"], kind=row["kind"], due=due.isoformat(), next=following.isoformat()
             )

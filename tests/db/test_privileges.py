@@ -85,7 +85,6 @@ FUNCTIONS: dict[str, set[str]] = {
         "jobs.orphan_keys(text,text,integer)",
         "jobs.purge_batch(integer,uuid)",
         "jobs.run_maintenance(text)",
-        "jobs.set_next_execution(uuid,text,timestamp with time zone)",
     },
     "anon": set(),
 }

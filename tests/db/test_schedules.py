@@ -22,25 +22,12 @@ def make_due(database: Database, kind: str = "expire_shares") -> None:
     database.run("update scheduled_jobs set next_execution_at = now() - interval '1 second' where kind = %s", kind)
 
 
-def test_every_kind_has_a_schedule_whose_next_time_is_to_be_computed(database: Database, runner: Runner) -> None:
-    rows = runner.call("due_schedules")
+def test_every_kind_has_a_schedule_whose_next_time_is_known(database: Database, runner: Runner) -> None:
+    rows = database.run("select kind, next_execution_at > now() as ahead, last_execution_at from scheduled_jobs")
     assert {row["kind"] for row in rows} == KINDS
-    assert {row["due"] for row in rows} == {None}
-    for row in rows:
-        following = datetime.fromisoformat(row["now"]) + timedelta(minutes=1)
-        assert runner.call("set_next_execution", row["id"], row["schedule"], following) is True
+    assert {(row["ahead"], row["last_execution_at"]) for row in rows} == {(True, None)}
     assert runner.call("due_schedules") == []
     assert database.jobs() == []
-
-
-def test_the_first_to_compute_a_next_time_wins(database: Database, runner: Runner) -> None:
-    row = due(runner)
-    assert row is not None
-    now = datetime.fromisoformat(row["now"])
-    assert runner.call("set_next_execution", row["id"], "another schedule", now) is not True
-    assert runner.call("set_next_execution", row["id"], row["schedule"], now) is True
-    assert runner.call("set_next_execution", row["id"], row["schedule"], now + timedelta(days=1)) is not True
-    assert database.value("select next_execution_at from scheduled_jobs where id = %s", row["id"]) == now
 
 
 def test_a_due_schedule_fires_once_and_moves_on(database: Database, runner: Runner) -> None:
@@ -67,7 +54,9 @@ def test_two_runners_at_one_moment_fire_once(database: Database, runner: Runner)
         following = datetime.fromisoformat(row["now"]) + timedelta(minutes=1)
         fired: list[bool] = []
 
-        def fire(one: Runner, row: dict[str, Any] = row, following: datetime = following, fired: list[bool] = fired) -> None:
+        def fire(
+            one: Runner, row: dict[str, Any] = row, following: datetime = following, fired: list[bool] = fired
+        ) -> None:
             fired.append(one.call("fire_schedule", row["id"], row["due"], following))
 
         assert in_parallel(*(lambda r=one: fire(r) for one in runners)) == [None] * 3  # type: ignore[misc]
@@ -101,9 +90,8 @@ def test_a_disabled_schedule_does_not_fire_and_counts_anew_when_enabled(database
     assert due(runner) is None
     assert runner.call("fire_schedule", row["id"], row["due"], row["now"]) is False
     database.run("update scheduled_jobs set enabled = true where kind = 'expire_shares'")
-    again = due(runner)
-    assert again is not None
-    assert again["due"] is None
+    assert due(runner) is None
+    assert database.value("select next_execution_at > now() from scheduled_jobs where kind = 'expire_shares'")
     assert database.jobs() == []
 
 
@@ -113,10 +101,9 @@ def test_a_new_schedule_forgets_the_next_time_of_the_old(database: Database, run
     assert row is not None
     database.run("update scheduled_jobs set schedule = '0 0 * * *' where kind = 'expire_shares'")
     assert runner.call("fire_schedule", row["id"], row["due"], row["now"]) is False
-    assert runner.call("set_next_execution", row["id"], row["schedule"], row["now"]) is not True
-    again = due(runner)
-    assert again is not None
-    assert (again["schedule"], again["due"]) == ("0 0 * * *", None)
+    assert due(runner) is None
+    midnight = database.value("select date_trunc('day', now(), 'UTC') + interval '1 day'")
+    assert database.value("select next_execution_at from scheduled_jobs where kind = 'expire_shares'") == midnight
 
 
 def test_admins_read_the_schedules_and_nobody_changes_them(

@@ -72,8 +72,6 @@ def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], tmp_path: Path, ar
 
 NOT_BUILT = [
     ["keys"],
-    ["schedule", "sync"],
-    ["schedule", "history"],
     ["bench", "web"],
     ["test", "web"],
     ["test", "mobile"],
@@ -94,7 +92,8 @@ NEEDING_A_STACK = [
     ["db", "migrate"], ["db", "status"], ["db", "matrix"], ["db", "runner-url"], ["jobs", "run"], ["jobs", "list"],
     ["jobs", "show", "1"], ["jobs", "retry", "1"], ["jobs", "cancel", "1"], ["jobs", "pause"], ["jobs", "resume"],
     ["jobs", "stats"], ["jobs", "watch"], ["jobs", "prune"], ["schedule", "list"], ["schedule", "run", "prune_history"],
-    ["users", "list"], ["users", "grant", "ana@instashare.test", "admin"], ["try", __file__],
+    ["schedule", "sync"], ["schedule", "history"], ["users", "list"],
+    ["users", "grant", "ana@instashare.test", "admin"], ["try", __file__],
 ]  # fmt: skip
 
 

@@ -366,13 +366,11 @@ def test_it_refuses_to_go_on_in_another_installation(stand: Any) -> None:
 def test_schedules_fire_from_the_conversation(stand: Any) -> None:
     stand.line.schedules = [
         {"id": "a", "kind": "purge_deleted", "schedule": "17 * * * *", "due": "2026-11-24T09:17:00+00:00"},
-        {"id": "b", "kind": "expire_shares", "schedule": "* * * * *", "due": None},
         {"id": "c", "kind": "odd", "schedule": "not a schedule", "due": "2026-11-24T09:17:00+00:00"},
     ]
-    stand.line.answers |= {"fire_schedule": True, "set_next_execution": True}
+    stand.line.answers |= {"fire_schedule": True}
     stand.start()
     stand.until(lambda: stand.line.messages)
     told = {name: [str(value) for value in parameters] for name, parameters in stand.line.asked if "_" in name}
     assert told["fire_schedule"] == ["a", "2026-11-24 09:17:00+00:00", "2026-11-24 10:17:00+00:00"]
-    assert told["set_next_execution"] == ["b", "* * * * *", "2026-11-24 10:01:00+00:00"]
     assert sum(name == "fire_schedule" for name, _ in stand.line.asked) == 1
