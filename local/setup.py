@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import psycopg
 from psycopg import sql
 
@@ -78,6 +77,8 @@ def make_demo_users(installation: Installation) -> None:
     done = installation.data_dir / "demo_users_made"
     if done.exists():
         return
+    import httpx  # a third of a second that only the first start spends
+
     key = installation.secrets.secret_key
     with httpx.Client(base_url=installation.auth_issuer, headers={"apikey": key}, timeout=30, trust_env=False) as auth:
         for user in installation.demo_users:

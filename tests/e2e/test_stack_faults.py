@@ -154,7 +154,7 @@ def test_down_ends_everything_and_keeps_the_data(small: Path) -> None:
 
 
 def test_three_starts_at_once_make_one_stack(small: Path) -> None:
-    instashare("down", "--data-dir", str(small))
+    control.stop(small, lambda told: None)
     with ThreadPoolExecutor(3) as threads:
         started = list(threads.map(lambda _: up(small), range(3)))
     assert [one.returncode for one in started] == [0, 0, 0], [one.stdout for one in started]
@@ -173,9 +173,9 @@ def test_a_second_start_says_that_it_runs_already(small: Path) -> None:
     assert list_pids(small) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_foreground_stack_leaves_nothing_when_it_is_asked_to_stop(small: Path, number: signal.Signals) -> None:
-    instashare("down", "--data-dir", str(small))
+    control.stop(small, lambda told: None)
     # as at a terminal: one process group, which a Ctrl-C reaches whole
     process = subprocess.Popen(
         [*CLI, "up", "--json", "--data-dir", str(small)], cwd=ROOT, stdout=subprocess.PIPE, process_group=0
@@ -192,7 +192,7 @@ def test_a_foreground_stack_leaves_nothing_when_it_is_asked_to_stop(small: Path,
 
 
 def test_ctrl_c_while_starting_leaves_nothing(small: Path) -> None:
-    instashare("down", "--data-dir", str(small))
+    control.stop(small, lambda told: None)
     process = subprocess.Popen([*CLI, "up", "--json", "--data-dir", str(small)], cwd=ROOT, process_group=0)
 
     def has_begun() -> list[int]:
