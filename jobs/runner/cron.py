@@ -29,6 +29,7 @@ MACROS = {
 SECONDS = re.compile(r"[ \t]*([0-9]{1,9})[ \t]*seconds?[ \t]*", re.IGNORECASE)
 STRANGE = re.compile(r"[^\t -~]")
 ITEM = re.compile(r"([^-/]*)(?:-([^-/]*))?(?:/([^-/]*))?")
+SPAN = re.compile(r"\b(\w+)-(\w+)/[0-9]+")
 FORM = "Write five fields in UTC (minute hour day month weekday), for example 0 3 * * *."
 
 
@@ -127,7 +128,14 @@ def read(schedule: str) -> Cron:
         if min(days) > longest:
             cure = "Write a day that the month has, or $ for its last day."
             raise fault(fields[2][0], f"day {min(days)} never comes in such a month", cure)
-    return Cron(" ".join(text for _, text in fields))
+    # to cronsim `9-9/3` is `9/3`, which it reads as 9-12/3; to pg_cron it is 9
+    texts = []
+    for field, (_, text) in zip(FIELDS, fields, strict=True):
+        for span in SPAN.finditer(text):
+            if field.value(span[1]) == field.value(span[2]):
+                text = text.replace(span[0], span[1])
+        texts.append(text)
+    return Cron(" ".join(texts))
 
 
 def _read_field(field: _Field, start: int, text: str, schedule: str) -> set[int]:

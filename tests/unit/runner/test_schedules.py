@@ -1,4 +1,4 @@
-"""Cron strings as pg_cron reads them, in UTC."""
+"""What a schedule may say, and how a bad one is refused. The next times: test_schedule_cases.py."""
 
 from __future__ import annotations
 
@@ -6,25 +6,11 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from jobs.runner.schedules import ScheduleError, next_time
+from jobs.runner.schedules import ScheduleError, fire_due, next_time
+
+from .bad_schedules import BAD
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        ("* * * * *", "2026-11-24T12:01:00+00:00"),
-        ("17 * * * *", "2026-11-24T12:17:00+00:00"),
-        ("0 12 * * *", "2026-11-25T12:00:00+00:00"),
-        ("37 2 * * 0", "2026-11-29T02:37:00+00:00"),
-        ("5 4 $ * *", "2026-11-30T04:05:00+00:00"),
-        ("30 seconds", "2026-11-24T12:00:30+00:00"),
-        ("1 second", "2026-11-24T12:00:01+00:00"),
-    ],
-)
-def test_the_next_time(schedule: str, expected: str) -> None:
-    assert next_time(schedule, NOON).isoformat() == expected
 
 
 def test_times_are_utc_whatever_zone_one_asks_in() -> None:
@@ -32,7 +18,41 @@ def test_times_are_utc_whatever_zone_one_asks_in() -> None:
     assert next_time("0 13 * * *", there) == datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("schedule", ["", "often", "60 seconds", "0 seconds", "61 * * * *", "0 0 30 2 *", "* * * *"])
-def test_what_cannot_be_read_or_never_comes(schedule: str) -> None:
-    with pytest.raises(ScheduleError):
+@pytest.mark.parametrize("microsecond", [1, 500_000, 999_999])
+def test_parts_of_a_second_change_nothing(microsecond: int) -> None:
+    assert next_time("* * * * *", NOON.replace(microsecond=microsecond)) == NOON + timedelta(minutes=1)
+    assert next_time("0 12 * * *", (NOON - timedelta(seconds=1)).replace(microsecond=microsecond)) == NOON
+
+
+@pytest.mark.parametrize(("schedule", "position", "problem"), BAD, ids=[repr(bad[0]) for bad in BAD])
+def test_a_bad_one_is_refused_with_the_place_of_its_fault(schedule: str, position: int, problem: str) -> None:
+    with pytest.raises(ScheduleError) as caught:
         next_time(schedule, NOON)
+    fault = caught.value
+    assert (fault.position, fault.problem) == (position, problem)
+    assert fault.cure.endswith(".")
+    assert str(fault).replace("\t", " ").isprintable()
+
+
+def test_what_was_missed_is_made_up_for_once() -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def call(name: str, *parameters: object) -> object:
+        asked.append((name, *parameters))
+        if name == "due_schedules":
+            row = {"id": "a", "kind": "k", "schedule": "*/5 * * * *", "due": "2026-11-20T00:05:00+00:00"}
+            return {"now": NOON.isoformat(), "schedules": [row]}
+        return True
+
+    assert fire_due(call) == 1
+    due = datetime(2026, 11, 20, 0, 5, tzinfo=UTC)
+    assert asked[1:] == [("fire_schedule", "a", due, NOON + timedelta(minutes=5))]
+
+
+def test_what_another_fired_does_not_count() -> None:
+    row = {"id": "a", "kind": "k", "schedule": "* * * * *", "due": "2026-11-24T12:00:00+00:00"}
+    answers: dict[str, object] = {
+        "due_schedules": {"now": NOON.isoformat(), "schedules": [row]},
+        "fire_schedule": False,
+    }
+    assert fire_due(lambda name, *_: answers[name]) == 0
