@@ -22,7 +22,7 @@ from local.installation import ROOT_DATA, Installation
 from local.packages import NODE_MODULES, ROOT, clean_environment, node, platform_name
 from local.service import Service, end, launch, wait_until
 
-__all__ = ["create_cluster", "prepare_database", "remove_cluster", "running", "service"]
+__all__ = ["create_cluster", "is_prepared", "prepare_database", "remove_cluster", "running", "service"]
 
 SUPERUSER = "supabase_admin"
 SQL = Path(__file__).parent / "sql"
@@ -107,19 +107,25 @@ def running(installation: Installation) -> Iterator[None]:
         end(process, server)
 
 
+def is_prepared(installation: Installation, database: str = "postgres") -> bool:
+    """Tell whether a database was made by `prepare_database`, to its end. Needs a running server."""
+    with psycopg.connect(installation.database_url(SUPERUSER, "template1"), autocommit=True) as connection:
+        description = connection.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", [database]
+        ).fetchone()
+    return description is not None and description[0] == PREPARED
+
+
 def prepare_database(installation: Installation, database: str = "postgres") -> bool:
     """Make `database` as a hosted project has it before its first migration; False if that was done before.
 
     A database whose preparation was interrupted is made anew. Needs a running server; raises ServiceFailed if one of
     the parts' own schemas cannot be made.
     """
+    if is_prepared(installation, database):
+        return False
+    name = sql.Identifier(database)
     with psycopg.connect(installation.database_url(SUPERUSER, "template1"), autocommit=True) as connection:
-        description = connection.execute(
-            "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", [database]
-        ).fetchone()
-        if description is not None and description[0] == PREPARED:
-            return False
-        name = sql.Identifier(database)
         connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
         connection.execute(sql.SQL("create database {}").format(name))
         with connection.transaction():

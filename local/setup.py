@@ -15,7 +15,7 @@ from local.errors import ServiceFailed, StackError
 from local.installation import Installation
 from local.packages import ROOT, clean_environment
 
-__all__ = ["apply_schema", "check_schema", "let_runner_in", "make_demo_users", "needs_schema"]
+__all__ = ["apply_schema", "check_schema", "let_runner_in", "make_demo_users", "needs_demo_users", "needs_schema"]
 
 MIGRATIONS = ROOT / "supabase" / "migrations"
 RUNNER = "instashare_runner"
@@ -69,14 +69,16 @@ def let_runner_in(installation: Installation) -> None:
         connection.execute(sql.SQL("alter role {} login password {}").format(sql.Identifier(RUNNER), password))
 
 
-def make_demo_users(installation: Installation) -> None:
-    """Make the demo users through Auth's admin API, confirmed and with their roles, unless it was done before.
+def needs_demo_users(installation: Installation) -> bool:
+    """Tell whether they were never made: whoever closes such an account does not get it back by a restart."""
+    return bool(installation.demo_users) and not (installation.data_dir / "demo_users_made").exists()
 
-    Whoever closes such an account later does not get it back by a restart. Raises ServiceFailed if Auth refuses.
+
+def make_demo_users(installation: Installation) -> None:
+    """Make the demo users through Auth's admin API, confirmed and with their roles.
+
+    Raises ServiceFailed if Auth refuses.
     """
-    done = installation.data_dir / "demo_users_made"
-    if done.exists():
-        return
     import httpx  # a third of a second that only the first start spends
 
     key = installation.secrets.secret_key
@@ -101,7 +103,7 @@ def make_demo_users(installation: Installation) -> None:
                 """,
                 [user.email, user.role],
             )
-    done.touch()
+    (installation.data_dir / "demo_users_made").touch()
 
 
 def _hash_schema(installation: Installation) -> str:

@@ -100,8 +100,9 @@ class Supervisor:
         self._step("Making the database")
         postgres.create_cluster(installation)
         self._bring_up("postgres")
-        self._step("Giving the database a hosted project's roles")
-        if postgres.prepare_database(installation):
+        if not postgres.is_prepared(installation):
+            self._step("Giving the database a hosted project's roles")
+            postgres.prepare_database(installation)
             setup.forget_schema(installation)
         self._check_stop()
         for name in ("auth", "backend"):  # the slowest to start, and they need none of our tables for that
@@ -110,12 +111,13 @@ class Supervisor:
         if setup.needs_schema(installation):
             self._step(f"Applying {installation.schema_file or 'migrations'}")
             setup.apply_schema(installation)
-        self._bring_up("auth", "rest", "gateway")
         if installation.schema_file is None:
-            self._step("Making the demo users")
             setup.let_runner_in(installation)
+        # together: they wait for each other by themselves
+        self._bring_up(*(name for name in self._running if name != "postgres"))
+        if setup.needs_demo_users(installation):
+            self._step("Making the demo users")
             setup.make_demo_users(installation)
-            self._bring_up("backend", "runner")
         self._state.state = "ready"
         self._step("")
 
