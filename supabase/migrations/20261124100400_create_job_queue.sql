@@ -151,11 +151,16 @@ returns bigint
 language plpgsql
 set search_path = ''
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
 as $$
 declare
     now_round bigint := jobs.clock(queue_name, lane_priority);
     last_pos bigint;
 begin
+    -- The planner's choices are switched off because a plan made while the queue was empty reads all of it for each job:
+    -- 100,000 jobs enqueued by one statement took more than nine minutes.
     -- start-time fair queueing: one round behind the owner's last waiting job, or behind the clock. One index entry is
     -- read and no counter is touched (a counter row an owner doubled the latency and deadlocked).
     select q.pos into last_pos
@@ -383,7 +388,6 @@ create function jobs.finish(runner_id uuid, entries jsonb)
 returns jsonb
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_generic_plan
 as $$
 declare
     own jsonb;
@@ -573,7 +577,6 @@ create function jobs.beat(runner_id uuid, entries jsonb)
 returns jsonb
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_generic_plan
 as $$
 declare
     beaten bigint[];
@@ -762,9 +765,6 @@ create function jobs.claim(runner_id uuid, queue_name text, want integer, floors
 returns jsonb
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
 declare
     lane record;
@@ -776,7 +776,6 @@ declare
     -- removal of archives whose links ought to be dead) waiting for hours.
     share constant integer := case when want > 1 then greatest(1, want / 4) when random() < 0.25 then 1 else 0 end;
 begin
-    -- The planner's choices are switched off because after ANALYZE on an empty table it may walk dead entries.
     select r.lease into lease from jobs.queues r where r.name = queue_name;
     for lane in
         select l.priority, l.clock, coalesce((floors ->> l.priority::text)::bigint, 0) as floor, turn.room
@@ -844,6 +843,11 @@ returns jsonb
 language plpgsql
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
     queue_name text := coalesce(message ->> 'queue', 'default');
@@ -855,6 +859,8 @@ declare
     beaten jsonb := '{}';
     claimed jsonb := '[]';
 begin
+    -- The planner's choices are switched off because after ANALYZE on an empty table it may walk dead entries, or all of
+    -- them; JIT because what stays switched off counts as very dear.
     insert into jobs.runners as r (id, host) values (runner_id, left(exchange.host, 255))
     on conflict (id) do update set seen_at = now() where r.seen_at < now() - interval '2 seconds';
     if jsonb_array_length(message -> 'finished') > 0 then

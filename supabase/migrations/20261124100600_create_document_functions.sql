@@ -200,29 +200,26 @@ begin
 end;
 $$;
 
+create table private.ended_persons (
+    person_id uuid primary key,
+    own boolean not null,
+    done_until uuid not null default '00000000-0000-0000-0000-000000000000'
+);
+comment on table private.ended_persons is 'People who lost the right to what they may have signed links to: to what others share with them, and (`own`) to their own. The job close_accounts goes through it.';
+comment on column private.ended_persons.done_until is 'Documents up to this id are done.';
+revoke all on private.ended_persons from public, anon, authenticated, service_role;
+alter table private.ended_persons enable row level security;
+
 create function private.end_links(person_id uuid, own boolean)
 returns void
-language plpgsql
+language sql
 security definer
 set search_path = ''
 as $$
-declare
-    document public.documents;
-begin
-    -- in one order, so that two persons who share with each other can be shut out at once
-    for document in
-        select * from public.documents d
-        where d.archive_path is not null and d.purge_started_at is null and d.id in (
-            select o.id from public.documents o where own and o.owner_id = person_id
-            union all
-            select s.document_id from public.document_shares s where s.user_id = person_id
-        )
-        order by d.id
-        for no key update
-    loop
-        perform jobs.enqueue_revocation(document);
-    end loop;
-end;
+    -- piece by piece in a job: 100,000 revocations take longer than a client's statement may
+    insert into private.ended_persons as e (person_id, own) values ($1, $2)
+    on conflict (person_id) do update set own = e.own or excluded.own, done_until = default;
+    select jobs.enqueue('close_accounts', null, null, '{}', 'end_links:' || $1, null, 1::smallint);
 $$;
 comment on function private.end_links is 'Has the links die that a person may have signed: to what others share with him, and to what is his own.';
 

@@ -155,6 +155,45 @@ as $$
     select count(*)::integer from given_up;
 $$;
 
+create function jobs.end_links()
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+    ended private.ended_persons;
+    document public.documents;
+    number integer := 0;
+begin
+    select * into ended from private.ended_persons e limit 1 for update skip locked;
+    if not found then
+        return 0;
+    end if;
+    for document in
+        select * from public.documents d
+        where d.id > ended.done_until and d.archive_path is not null and d.purge_started_at is null and d.id in (
+            select o.id from public.documents o where ended.own and o.owner_id = ended.person_id
+            union all
+            select s.document_id from public.document_shares s where s.user_id = ended.person_id
+        )
+        order by d.id
+        limit 1000
+        for no key update
+    loop
+        perform jobs.enqueue_revocation(document);
+        ended.done_until := document.id;
+        number := number + 1;
+    end loop;
+    if number < 1000 then
+        delete from private.ended_persons e where e.person_id = ended.person_id;
+        -- the next person's turn comes with a job of its own, or with the schedule
+    else
+        update private.ended_persons e set done_until = ended.done_until where e.person_id = ended.person_id;
+    end if;
+    return number;
+end;
+$$;
+
 create function jobs.close_accounts()
 returns integer
 language plpgsql
@@ -162,7 +201,7 @@ set search_path = ''
 as $$
 declare
     document public.documents;
-    number integer := 0;
+    number integer := jobs.end_links();
 begin
     for document in
         select d.* from public.documents d
@@ -181,6 +220,9 @@ begin
     return number;
 end;
 $$;
+
+comment on function jobs.close_accounts is
+    'Ends the links of people who lost their right to them, and hands documents of long closed accounts to the purge; how many documents it was about.';
 
 create function jobs.prune_history()
 returns jsonb

@@ -115,13 +115,17 @@ def test_a_rename_raises_the_revision_and_is_logged(database: Database, owner: P
     owner.run("update documents set name = 'new.pdf' where id = %s", document)
     row = owner.row(document)
     assert (row["name"], row["name_revision"]) == ("new.pdf", 2)
-    assert owner.value("select event_description from logs where event_name = 'renamed'") == "Renamed old.txt to new.pdf"
+    assert (
+        owner.value("select event_description from logs where event_name = 'renamed'") == "Renamed old.txt to new.pdf"
+    )
     # there is no archive whose entry could be renamed
     assert database.jobs() == []
 
 
 @pytest.mark.parametrize("same", ["mañana.txt", " mañana.txt ", "man\u0303ana.txt"])
-def test_a_rename_to_the_name_it_has_changes_nothing(database: Database, owner: Person, runner: Runner, same: str) -> None:
+def test_a_rename_to_the_name_it_has_changes_nothing(
+    database: Database, owner: Person, runner: Runner, same: str
+) -> None:
     document = owner.ready(runner, "mañana.txt")
     owner.run("update documents set name = %s where id = %s", same, document)
     assert (owner.row(document)["name"], owner.row(document)["name_revision"]) == ("mañana.txt", 1)

@@ -16,6 +16,11 @@ ROLES = ("anon", "authenticated", "service_role", "instashare_runner")
 SCHEMAS = ["public", "private", "jobs"]
 
 TABLES: dict[str, dict[str, set[str]]] = {
+    "public.admin_job_rates": {"authenticated": {"select"}},
+    "public.admin_jobs": {"authenticated": {"select"}},
+    "public.admin_logs": {"authenticated": {"select"}},
+    "public.admin_runners": {"authenticated": {"select"}},
+    "public.admin_users": {"authenticated": {"select"}},
     "public.document_access": {"authenticated": {"select"}},
     "public.document_shares": {"service_role": {"select"}},
     "public.documents": {
@@ -26,6 +31,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
         },
         "service_role": {"select"},
     },
+    "public.library_counts": {"authenticated": {"select"}},
     "public.limits": {"authenticated": {"select"}},
     "public.logs": {"authenticated": {"select"}, "service_role": {"select"}},
     "public.profiles": {
@@ -37,6 +43,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
     "public.share_invitations": {"service_role": {"select"}},
     "public.shared_with_me": {"authenticated": {"select"}},
     "public.user_roles": {"authenticated": {"select"}, "service_role": {"select"}},
+    "private.ended_persons": {},
     "private.settings": {},
     "jobs.attempts": {},
     "jobs.history": {},
@@ -47,6 +54,12 @@ TABLES: dict[str, dict[str, set[str]]] = {
 }
 
 CLIENT_CALLS = {
+    "admin_cancel_job(bigint)",
+    "admin_enable_schedule(uuid,boolean)",
+    "admin_grant_role(uuid,text)",
+    "admin_retry_job(bigint)",
+    "admin_revoke_role(uuid,text)",
+    "admin_run_schedule(uuid)",
     "change_share(uuid,timestamp with time zone)",
     "close_account()",
     "delete_document(uuid)",
@@ -62,10 +75,16 @@ FUNCTIONS: dict[str, set[str]] = {
     "authenticated": {f"{schema}.{call}" for schema in ("public", "private") for call in CLIENT_CALLS}
     # what policies, views and checks call on behalf of the reader
     | {
+        "private.admin_job_rates()",
+        "private.admin_jobs()",
+        "private.admin_runners()",
+        "private.admin_users()",
         "private.document_access()",
         "private.has_role(text[])",
         "private.is_active()",
+        "private.library_counts()",
         "private.limits()",
+        "private.may_administer()",
         "private.may_store_original(text)",
         "private.may_upload()",
         "private.name_fault(text)",
@@ -204,7 +223,7 @@ def test_row_level_security_is_on_for_every_table(database: Database) -> None:
         """,
         SCHEMAS,
     )
-    assert len(rows) == 15
+    assert len(rows) == 16
     assert [row["name"] for row in rows if not row["on"]] == []
 
 
@@ -315,7 +334,9 @@ def test_the_runner_reaches_its_functions_and_nothing_else(database: Database, o
             continue
         with refused("42501"):
             runner.run(attempt)
-    assert runner.value("select jobs.installation_id()") == database.value("select installation_id from private.settings")
+    assert runner.value("select jobs.installation_id()") == database.value(
+        "select installation_id from private.settings"
+    )
 
 
 def test_the_secret_key_reads_metadata_and_writes_none(database: Database, owner: Person) -> None:

@@ -60,7 +60,9 @@ def test_a_fault_of_ours_never_breaks_a_sign_up_and_is_made_up_for_at_the_next_s
     document = owner.document()
     owner.call("share_document", document, "a@example.test")
     database.run("create function public.fail() returns trigger language plpgsql as $$begin raise 'broken'; end$$")
-    database.run(f"create trigger broken before insert or delete on {fault} for each row execute function public.fail()")
+    database.run(
+        f"create trigger broken before insert or delete on {fault} for each row execute function public.fail()"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         person = Person(database, sign_up_raw(database, "a@example.test", '{"first_name": "Ana"}'), "a@example.test")
@@ -128,6 +130,7 @@ def test_deleting_the_auth_user_closes_the_account_and_cascades_into_nothing(
     assert not recipient.sees(document)
     assert database.value("select status from documents where id = %s", document) == "ready"
     assert database.value("select count(*) from storage.objects") == 2
+    assert runner.call("run_maintenance", "close_accounts") == {"documents": 1}
     assert [job["args"]["revoke"] for job in database.jobs("refresh_archive")] == [True]
 
 
@@ -144,7 +147,7 @@ def test_the_documents_of_a_closed_account_go_after_its_grace(
     documents = [owner.ready(runner), owner.document()]
     kept = stranger.ready(runner)
     owner.call("close_account")
-    assert runner.call("run_maintenance", "close_accounts") == {"documents": 0}
+    assert runner.call("run_maintenance", "close_accounts") == {"documents": 1}
     database.run("update profiles set deleted_at = now() - interval '31 days' where id = %s", owner.id)
     assert runner.call("run_maintenance", "close_accounts") == {"documents": 2}
     assert runner.call("run_maintenance", "close_accounts") == {"documents": 0}
@@ -152,3 +155,20 @@ def test_the_documents_of_a_closed_account_go_after_its_grace(
     assert {str(row["id"]) for row in rows} == set(documents)
     assert stranger.sees(kept)
     assert {str(job["document_id"]) for job in database.jobs("purge_deleted")} == set(documents)
+
+
+def test_closing_a_large_account_is_a_job_done_piece_by_piece(
+    database: Database, owner: Person, runner: Runner
+) -> None:
+    database.run("alter table documents disable trigger user")
+    database.run(
+        "insert into documents (owner_id, name, size_bytes, status, progress, archive_path, archive_size_bytes,"
+        " archive_name_revision, object_version)"
+        " select %s, 'a', 1, 'ready', 1, 'a/' || i, 1, 1, 'v' from generate_series(1, 1001) i",
+        owner.id,
+    )
+    owner.call("close_account")
+    assert [job["kind"] for job in database.jobs()] == ["close_accounts"]
+    pieces = [runner.call("run_maintenance", "close_accounts")["documents"] for _ in range(3)]
+    assert pieces == [1000, 1, 0]
+    assert database.value("select count(distinct document_id) from jobs.queue where kind = 'refresh_archive'") == 1001

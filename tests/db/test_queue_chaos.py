@@ -152,9 +152,7 @@ class World:
     def rename(self) -> None:
         if self.documents:
             name = f"{self.random.randrange(1000)}.txt"
-            self.owner.run(
-                "update documents set name = %s where id = %s", name, self.random.choice(self.documents)
-            )
+            self.owner.run("update documents set name = %s where id = %s", name, self.random.choice(self.documents))
 
     def delete(self) -> None:
         self.call("delete_document")
@@ -233,7 +231,9 @@ def test_owners_and_runners_who_work_against_each_other_never_deadlock(database:
         person, chance = owner.on(database.second()), random.Random(seed)
         for _ in range(150):
             document = chance.choice(documents)
-            act = chance.choice(["delete_document", "restore_document", "restore_document", "rename", "share", "cancel"])
+            act = chance.choice(
+                ["delete_document", "restore_document", "restore_document", "rename", "share", "cancel"]
+            )
             if act == "rename":
                 attempt(
                     lambda d=document: person.run(

@@ -322,13 +322,17 @@ def test_a_recipient_without_a_receiving_role_reads_nothing_and_his_links_die(
     document = owner.ready(runner)
     owner.call("share_document", document, recipient.email)
     database.grant(recipient, "viewer")
-    database.run("delete from user_roles u using roles r where r.id = u.role_id and r.name = 'member' and u.user_id = %s", recipient.id)
+    database.run(
+        "delete from user_roles u using roles r where r.id = u.role_id and r.name = 'member' and u.user_id = %s",
+        recipient.id,
+    )
     assert recipient.sees(document)
     assert revocations(database) == 0
     database.run("delete from user_roles where user_id = %s", recipient.id)
     assert not recipient.sees(document)
     with refused("PT404", "document_not_found"):
         recipient.call("request_download", document)
+    assert runner.call("run_maintenance", "close_accounts") == {"documents": 1}
     assert revocations(database) == 1
     database.grant(recipient, "viewer")
     assert recipient.sees(document)
@@ -357,4 +361,7 @@ def test_what_a_closed_account_shared_or_received_is_closed_too(
     assert recipient.run("select * from shared_with_me") == []
     assert not owner.sees(received)
     # links that he signed to either die
+    assert [job["kind"] for job in runner.claim(10)] == ["close_accounts"]
+    assert runner.call("run_maintenance", "close_accounts") == {"documents": 2}
+    assert runner.call("run_maintenance", "close_accounts") == {"documents": 0}
     assert {str(job["document_id"]) for job in database.jobs("refresh_archive")} == {shared, received}

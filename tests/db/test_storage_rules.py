@@ -211,6 +211,7 @@ def test_an_account_closed_meanwhile_takes_no_bytes(database: Database, owner: P
         probe(owner, key_of(owner, document))
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="account of this document's owner is closed"):
         finish(database, key_of(owner, document))
+    database.run("delete from jobs.queue where kind = 'close_accounts'")
     assert untouched(database, document)
 
 
@@ -283,7 +284,13 @@ def test_an_upsert_is_refused_whatever_is_there(database: Database, owner: Perso
 
 
 def test_an_archive_is_signed_and_downloaded_by_owner_and_live_recipient_only(
-    database: Database, owner: Person, recipient: Person, stranger: Person, admin: Person, anonymous: Person, runner: Runner
+    database: Database,
+    owner: Person,
+    recipient: Person,
+    stranger: Person,
+    admin: Person,
+    anonymous: Person,
+    runner: Runner,
 ) -> None:
     document = owner.ready(runner)
     path = owner.row(document)["archive_path"]
@@ -291,9 +298,7 @@ def test_an_archive_is_signed_and_downloaded_by_owner_and_live_recipient_only(
 
     def readers() -> list[Person]:
         people = [owner, recipient, stranger, admin, anonymous]
-        found = [
-            [person for person in people if person.run(query, path, operation=operation)] for operation in READS
-        ]
+        found = [[person for person in people if person.run(query, path, operation=operation)] for operation in READS]
         assert found[0] == found[1] == found[2]
         return found[0]
 

@@ -62,7 +62,9 @@ def test_a_document_restored_before_it_was_archived_is_enqueued_anew(
         runner.claim()
     owner.call("delete_document", document)
     owner.call("restore_document", document)
-    assert [job["cancel_requested_at"] is None for job in database.jobs("archive_document")] == [False] * claimed + [True]
+    assert [job["cancel_requested_at"] is None for job in database.jobs("archive_document")] == [False] * claimed + [
+        True
+    ]
     (job,) = database.runner().claim()
     Runner(database, str(database.value("select worker_id from jobs.queue where id = %s", job["id"]))).publish(job)
     assert owner.row(document)["status"] == "ready"
@@ -149,9 +151,7 @@ def test_the_trash_is_emptied_after_its_period_and_not_before(
     owner.call("restore_document", young)
 
 
-def test_a_restore_and_a_purge_at_one_moment_leave_one_truth(
-    database: Database, owner: Person, runner: Runner
-) -> None:
+def test_a_restore_and_a_purge_at_one_moment_leave_one_truth(database: Database, owner: Person, runner: Runner) -> None:
     for _ in range(6):
         document = owner.ready(runner)
         owner.call("delete_document", document)
@@ -244,13 +244,13 @@ def test_a_damaged_archive_of_another_version_or_a_deleted_document_is_left_alon
     assert database.jobs("archive_document") == []
 
 
-def test_uploads_are_abandoned_after_two_days_and_not_before(
-    database: Database, owner: Person, runner: Runner
-) -> None:
+def test_uploads_are_abandoned_after_two_days_and_not_before(database: Database, owner: Person, runner: Runner) -> None:
     young, old, stored = owner.document(), owner.document(), owner.document()
     owner.store(stored)
     database.run("update documents set created_at = now() - interval '47 hours' where id = %s", young)
-    database.run("update documents set created_at = now() - interval '49 hours' where id = any (%s::uuid[])", [old, stored])
+    database.run(
+        "update documents set created_at = now() - interval '49 hours' where id = any (%s::uuid[])", [old, stored]
+    )
     assert runner.call("run_maintenance", "abandon_uploads") == {"uploads": 1}
     states = [owner.row(document)["status"] for document in (young, old, stored)]
     assert states == ["uploading", "failed", "queued"]
