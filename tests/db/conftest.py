@@ -153,14 +153,17 @@ class Person:
         )
         with connection.transaction(force_rollback=True):
             self.run(
-                "insert into storage.objects (bucket_id, name, owner_id, version, metadata) values ('documents', %s, %s, '1', %s)",
+                "insert into storage.objects (bucket_id, name, owner_id, version, metadata)"
+                " values ('documents', %s, %s, '1', %s)",
                 key, self.id, json.dumps({"mimetype": "text/plain", "contentLength": announced}),
                 operation="storage.object.upload",
             )  # fmt: skip
         version = version or str(uuid.uuid4())
         SERVICE(self.database).run(
-            "insert into storage.objects (bucket_id, name, owner_id, version, metadata) values ('documents', %s, %s, %s, %s)",
-            key, self.id, version, json.dumps({"size": announced, "contentLength": announced, "mimetype": "text/plain"}),
+            "insert into storage.objects (bucket_id, name, owner_id, version, metadata)"
+            " values ('documents', %s, %s, %s, %s)",
+            key, self.id, version,
+            json.dumps({"size": announced, "contentLength": announced, "mimetype": "text/plain"}),
             operation="storage.object.upload",
         )  # fmt: skip
         return version

@@ -27,7 +27,8 @@ READ_ONLY = {
 
 def share(database: Database, document: str, person: Person) -> None:
     database.run(
-        "insert into document_shares (document_id, user_id, shared_by) select id, %s, owner_id from documents where id = %s",
+        "insert into document_shares (document_id, user_id, shared_by)"
+        " select id, %s, owner_id from documents where id = %s",
         person.id, document,
     )  # fmt: skip
 
@@ -150,9 +151,8 @@ def test_the_number_of_documents_is_limited(database: Database, owner: Person) -
 def test_limits_show_what_is_used(database: Database, owner: Person, anonymous: Person) -> None:
     owner.document("a", 5)
     (row,) = owner.run("select * from limits")
-    assert (row["used_bytes"], row["documents"], row["file_size_limit_bytes"], row["quota_bytes"], row["trash_days"]) == (
-        5, 1, 5_000_000_000, 100_000_000_000, 30,
-    )  # fmt: skip
+    shown = [row[name] for name in ("used_bytes", "documents", "file_size_limit_bytes", "quota_bytes", "trash_days")]
+    assert shown == [5, 1, 5_000_000_000, 100_000_000_000, 30]
     database.run("update profiles set deleted_at = now() where id = %s", owner.id)
     assert owner.run("select * from limits") == []
 

@@ -372,10 +372,10 @@ def test_an_upload_and_a_deletion_at_one_moment_leave_one_truth(database: Databa
     for _ in range(8):
         document = owner.document()
         key = key_of(owner, document)
-        one, other = database.second(), database.second()
+        one, deleter = database.second(), owner.on(database.second())
         raised = in_parallel(
             lambda c=one, k=key: finish(c, k),  # type: ignore[misc]
-            lambda p=owner.on(other), d=document: p.call("delete_document", d),  # type: ignore[misc]
+            lambda p=deleter, d=document: p.call("delete_document", d),  # type: ignore[misc]
         )
         assert raised[1] is None
         stored = database.value("select count(*) from storage.objects where name = %s", key)
