@@ -6,20 +6,24 @@ A connection is held for one short transaction and never while bytes travel, so 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import select
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from local.storage.tokens import Caller
 
-__all__ = ["SERVICE", "Cursor", "Database", "Row", "Scope", "was_rolled_back"]
+__all__ = ["SERVICE", "Cursor", "Database", "Row", "Scope", "Statement", "was_rolled_back"]
 
 Row: TypeAlias = dict[str, Any]
+Statement: TypeAlias = tuple[str, Sequence[Any] | Mapping[str, Any]]
+Connection: TypeAlias = psycopg.AsyncConnection[Row]
 Cursor: TypeAlias = psycopg.AsyncCursor[Row]
 
 SERVICE = Caller("service_role", {"role": "service_role"})  # the service itself: no user, no row level security
@@ -54,11 +58,20 @@ def was_rolled_back(problem: psycopg.Error) -> bool:
     return problem.sqlstate is not None and not problem.sqlstate.startswith(("08", "57P"))
 
 
+async def check(connection: Connection) -> None:
+    """Raise when Postgres has closed an idle connection, as it does when it stops.
+
+    An idle connection with nothing to read is alive as far as anybody can tell: to ask would cost a round trip.
+    """
+    if select.select([connection.fileno()], [], [], 0)[0]:
+        await AsyncConnectionPool.check_connection(connection)
+
+
 class Database:
     """A pool of connections as supabase_storage_admin."""
 
     def __init__(self, url: str, connections: int) -> None:
-        self.pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
+        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             min_size=1,
             max_size=connections,
@@ -66,7 +79,7 @@ class Database:
             reconnect_timeout=5,  # longer, and its doubling pauses outlast an outage by a minute
             open=False,
             kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c statement_timeout=30s"},
-            check=AsyncConnectionPool.check_connection,  # Postgres may have been restarted
+            check=check,
         )
 
     async def open(self) -> None:
@@ -85,21 +98,33 @@ class Database:
             await self.become(cursor, caller, scope)
             yield cursor
 
+    async def at_once(
+        self, caller: Caller, scope: Scope, *statements: Statement, undo: bool = False
+    ) -> list[list[Row]]:
+        """One transaction in the caller's role, in one round trip, of statements that need not wait for one another.
+
+        Answers with the rows of each. A round trip for each step cost small uploads and downloads half of their speed.
+        """
+        async with self.pool.connection() as connection:
+            cursor = psycopg.AsyncClientCursor(connection)
+            texts = [
+                cursor.mogrify(text, values) for text, values in ((SETTINGS, settings(caller, scope)), *statements)
+            ]
+            whole = "; ".join(["begin", *texts, "rollback" if undo else "commit"])
+            try:
+                await cursor.execute(whole.encode())
+            except psycopg.Error:
+                if connection.info.transaction_status != TransactionStatus.UNKNOWN:  # that is: as long as it is open
+                    await connection.rollback()
+                raise
+            answers = []
+            async for result in cursor.results():
+                answers.append(await result.fetchall() if result.description else [])
+            return answers[2:-1]
+
     async def become(self, cursor: Cursor, caller: Caller, scope: Scope) -> None:
         """Go on in this transaction with another caller's role and claims."""
-        await cursor.execute(
-            SETTINGS,
-            {
-                "role": caller.role,
-                "token": caller.token,
-                "sub": caller.owner or "",
-                "claims": json.dumps(caller.claims),
-                "headers": json.dumps(scope.headers),
-                "method": scope.method,
-                "path": scope.path,
-                "operation": scope.operation,
-            },
-        )
+        await cursor.execute(SETTINGS, settings(caller, scope))
 
     async def versions(self) -> set[str]:
         """The version of every object there is."""
@@ -109,3 +134,16 @@ class Database:
                 await self.become(connection.cursor(), SERVICE, Scope(""))
                 await cursor.execute("select version from storage.objects where version is not null")
                 return {row["version"] async for row in cursor}
+
+
+def settings(caller: Caller, scope: Scope) -> dict[str, str]:
+    return {
+        "role": caller.role,
+        "token": caller.token,
+        "sub": caller.owner or "",
+        "claims": json.dumps(caller.claims),
+        "headers": json.dumps(scope.headers),
+        "method": scope.method,
+        "path": scope.path,
+        "operation": scope.operation,
+    }

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from local.storage.names import is_uuid
+from local.storage.writeback import start_writing_back
 
-__all__ = ["FileStore", "Incoming", "OpenedFile", "Stored"]
+__all__ = ["FileStore", "Incoming", "OpenedFile", "Stored", "Writer"]
 
 T = TypeVar("T")
 WRITE_BYTES = 1 << 20  # gathered before a thread is woken: 64 KiB pieces cost a third of the speed
@@ -93,10 +94,14 @@ class FileStore:
         """Where the bytes of an open resumable upload are."""
         return self.root / "resumable" / f"{version}.part"
 
-    def publish(self, source: Path, version: str) -> None:
-        """Move complete bytes to their place; afterwards they survive a loss of power."""
+    def publish(self, source: Path, version: str, descriptor: int) -> None:
+        """Move complete bytes to their place; afterwards they survive a loss of power. Raises OSError.
+
+        The name comes first, since no row knows it yet: one commit of the file system's journal then holds both.
+        """
         target = self.path(version)
         source.replace(target)
+        os.fsync(descriptor)
         synchronise_folder(target.parent)
 
     async def copy(self, version: str, new_version: str) -> None:
@@ -178,19 +183,36 @@ class OpenedFile:
 class Writer:
     """Appends pieces to an open file on a thread, gathering small ones, one mebibyte ahead at most."""
 
-    def __init__(self, store: FileStore, descriptor: int, digest: hashlib._Hash | None) -> None:
-        self.store, self.descriptor, self.digest = store, descriptor, digest
+    def __init__(self, store: FileStore, open_file: Callable[[], int], digest: hashlib._Hash | None) -> None:
+        self.store, self.open_file, self.digest = store, open_file, digest
+        self.descriptor = -1
+        self.written = 0
+        self.fault: OSError | None = None
         self.gathered: list[bytes] = []
         self.waiting = 0
         self.writing: asyncio.Future[None] | None = None
 
     def write_all(self, pieces: list[bytes]) -> None:
-        for piece in pieces:
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(self.descriptor, view) :]
-            if self.digest:
-                self.digest.update(piece)
+        """Write them; the file is opened with the first, so that a small upload wakes a thread only once.
+
+        Raises OSError; after one nothing more is written, since the file would have a gap.
+        """
+        if self.fault:
+            raise self.fault
+        try:
+            if self.descriptor < 0:
+                self.descriptor = self.open_file()
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(self.descriptor, view) :]
+                if self.digest:
+                    self.digest.update(piece)
+                self.written += len(piece)
+            start_writing_back(self.descriptor)
+        except OSError as fault:
+            self.fault = fault
+            raise
 
     async def write(self, piece: bytes) -> None:
         """Take a piece; waits when the disk is slower than the client."""
@@ -203,8 +225,14 @@ class Writer:
         """Hand what was gathered to the thread, once it is done with what it had."""
         await self.settle()
         if self.gathered:
-            pieces, self.gathered, self.waiting = self.gathered, [], 0
-            self.writing = asyncio.get_running_loop().run_in_executor(self.store.threads, self.write_all, pieces)
+            self.writing = asyncio.get_running_loop().run_in_executor(
+                self.store.threads, self.write_all, self.take_gathered()
+            )
+
+    def take_gathered(self) -> list[bytes]:
+        """What nobody has written yet; it is the caller's now."""
+        pieces, self.gathered, self.waiting = self.gathered, [], 0
+        return pieces
 
     async def settle(self) -> None:
         """Wait for the thread."""
@@ -217,10 +245,11 @@ class Writer:
                 raise
             self.writing = None
 
-    async def finish(self) -> None:
-        """Write all that is left."""
-        await self.flush()
-        await self.settle()
+    def close(self) -> None:
+        """Close the file, if it was opened."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
 
 class Incoming:
@@ -230,36 +259,37 @@ class Incoming:
         self.store, self.version, self.path = store, version, path
         self.digest = hashlib.md5(usedforsecurity=False)
         self.size = 0
-        self.writer: Writer | None = None
+
+        def open_file() -> int:
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+        self.writer = Writer(store, open_file, self.digest)
 
     async def write(self, piece: bytes) -> None:
-        """Append to the file."""
-        if self.writer is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            descriptor = await self.store.run(os.open, self.path, flags, 0o600)
-            self.writer = Writer(self.store, descriptor, self.digest)
+        """Append to the file. Raises OSError."""
         self.size += len(piece)
         await self.writer.write(piece)
 
     async def publish(self) -> Stored:
-        """Synchronise the bytes and give them their version's name."""
-        await self.write(b"")
-        assert self.writer is not None
-        await self.writer.finish()
-        await self.store.run(os.fsync, self.writer.descriptor)
-        self.close()
-        await self.store.run(self.store.publish, self.path, self.version)
+        """Write what is left and give the bytes their version's name, on disk for good. Raises OSError."""
+
+        def work() -> None:
+            self.writer.write_all(self.writer.take_gathered())
+            self.store.publish(self.path, self.version, self.writer.descriptor)
+            self.writer.close()
+
+        await self.writer.settle()
+        await self.store.run(work)
         return Stored(self.size, self.digest.hexdigest())
 
-    def close(self) -> None:
-        if self.writer:
-            os.close(self.writer.descriptor)
-            self.writer = None
-
     async def discard(self) -> None:
-        """Throw away what has come so far; nothing to do once it is published."""
-        if self.writer:
-            with contextlib.suppress(OSError):
-                await self.writer.settle()
-            self.close()
-        await self.store.run(self.path.unlink, True)
+        """Throw away what has come so far, published or not."""
+
+        def work() -> None:
+            self.writer.close()
+            for path in (self.path, self.store.path(self.version)):
+                path.unlink(missing_ok=True)
+
+        with contextlib.suppress(OSError):
+            await self.writer.settle()
+        await self.store.run(work)

@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from local.storage.database import SERVICE, Cursor, Database, Row, Scope
+from local.storage.database import SERVICE, Cursor, Database, Row, Scope, Statement
 from local.storage.errors import bucket_not_found, object_not_found
 from local.storage.names import is_uuid
 from local.storage.tokens import Caller
@@ -49,30 +49,33 @@ STORE = """
         user_metadata = coalesce(excluded.user_metadata, objects.user_metadata)
     returning *
 """
+FIND = "select * from storage.objects where bucket_id = %s and name = %s"
 FOR_UPDATE = "select id, version from storage.objects where bucket_id = %s and name = %s for update"
 
 
 async def find_bucket(database: Database, scope: Scope, bucket: str) -> Row:
     """The bucket, as the service sees it. Raises NoSuchBucket."""
-    async with database.transaction(SERVICE, scope) as cursor:
-        await cursor.execute("select * from storage.buckets where id = %s", [bucket])
-        row = await cursor.fetchone()
-    if row is None:
+    (rows,) = await database.at_once(SERVICE, scope, ("select * from storage.buckets where id = %s", [bucket]))
+    if not rows:
         raise bucket_not_found()
-    return row
+    return rows[0]
 
 
 async def find_object(database: Database, caller: Caller, scope: Scope, bucket: str, key: str) -> Row:
     """The object's row, if this caller may see it. Raises NoSuchKey."""
-    async with database.transaction(caller, scope) as cursor:
-        return await find_in_transaction(cursor, bucket, key)
+    if "\0" in key:  # Postgres takes no such text
+        raise object_not_found()
+    (rows,) = await database.at_once(caller, scope, (FIND, [bucket, key]))
+    if not rows:
+        raise object_not_found()
+    return rows[0]
 
 
 async def find_in_transaction(cursor: Cursor, bucket: str, key: str) -> Row:
     """The object's row as the transaction's role sees it. Raises NoSuchKey."""
     if "\0" in key:  # Postgres takes no such text
         raise object_not_found()
-    await cursor.execute("select * from storage.objects where bucket_id = %s and name = %s", [bucket, key])
+    await cursor.execute(FIND, [bucket, key])
     row = await cursor.fetchone()
     if row is None:
         raise object_not_found()
@@ -104,14 +107,21 @@ async def probe_upload(
 
     metadata: what is known before the bytes are, `mimetype` and `contentLength` as announced.
     """
-    async with database.transaction(caller, scope, undo=True) as cursor:
-        await cursor.execute(PROBE_UPSERT if upsert else PROBE, written(bucket, key, owner, metadata))
+    statement = PROBE_UPSERT if upsert else PROBE
+    await database.at_once(caller, scope, (statement, written(bucket, key, owner, metadata)), undo=True)
 
 
 async def lock_key(cursor: Cursor, bucket: str, key: str, milliseconds: int = 5000) -> None:
     """Wait for the only right to write this object until the transaction ends."""
-    await cursor.execute(f"set local lock_timeout = '{milliseconds}ms'")
-    await cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{bucket}/{key}"])
+    for statement, values in locking(bucket, key, milliseconds):
+        await cursor.execute(statement.encode(), values)
+
+
+def locking(bucket: str, key: str, milliseconds: int) -> list[Statement]:
+    return [
+        ("select set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"]),
+        ("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{bucket}/{key}"]),
+    ]
 
 
 async def store_object(
@@ -130,27 +140,25 @@ async def store_object(
 
     user_metadata: None leaves the replaced object's own.
     """
-    async with database.transaction(SERVICE, scope) as cursor:
-        await lock_key(cursor, bucket, key, wait_milliseconds)
-        await cursor.execute(FOR_UPDATE, [bucket, key])
-        before = await cursor.fetchone()
-        values = written(bucket, key, owner, metadata) | {
-            "version": version,
-            "user_metadata": None if user_metadata is None else Jsonb(user_metadata),
-        }
-        await cursor.execute(STORE, values)
-        row = await cursor.fetchone()
-        assert row is not None
-    replaced = before["version"] if before else None
-    return row, replaced if replaced != version else None
+    values = written(bucket, key, owner, metadata) | {
+        "version": version,
+        "user_metadata": None if user_metadata is None else Jsonb(user_metadata),
+    }
+    *_, before, stored = await database.at_once(
+        SERVICE,
+        scope,
+        *locking(bucket, key, wait_milliseconds),
+        (FOR_UPDATE, [bucket, key]),
+        (STORE, values),
+    )
+    replaced = before[0]["version"] if before else None
+    return stored[0], replaced if replaced != version else None
 
 
 async def is_current(database: Database, bucket: str, key: str, version: str) -> bool:
     """Whether the object's row names this version."""
-    async with database.transaction(SERVICE, Scope("")) as cursor:
-        await cursor.execute("select version from storage.objects where bucket_id = %s and name = %s", [bucket, key])
-        row = await cursor.fetchone()
-    return row is not None and row["version"] == version
+    (rows,) = await database.at_once(SERVICE, Scope(""), (FIND, [bucket, key]))
+    return bool(rows) and rows[0]["version"] == version
 
 
 async def delete_as(cursor: Cursor, bucket: str, keys: Sequence[str]) -> list[Row]:

@@ -1,7 +1,7 @@
 """Open resumable uploads on disk, and the lock that gives one request at a time an upload.
 
 An upload is VERSION.json, written once at creation (and when a deferred length is told), and VERSION.part, whose length
-is the offset. A finished one keeps its description, so that HEAD still answers; its bytes are the object's then.
+is the offset. A finished one keeps its description for an hour, so that HEAD still answers; its bytes are the object's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from local.storage.files import FileStore, Stored, Writer
 from local.storage.names import is_uuid
-from local.storage.settings import LOCK_GRACE_SECONDS, UNFINISHED_UPLOAD_SECONDS
+from local.storage.settings import FINISHED_UPLOAD_SECONDS, LOCK_GRACE_SECONDS, UNFINISHED_UPLOAD_SECONDS
 
 __all__ = ["Hold", "PartialUpload", "PartialUploads", "UploadLocks"]
 
@@ -133,18 +133,25 @@ class PartialUploads:
         offset, digest = self.digests.pop(upload.version, (-1, None))
         if offset != upload.offset:
             digest = None
-        descriptor = await self.files.run(os.open, path, os.O_WRONLY | os.O_APPEND)
-        writer = Writer(self.files, descriptor, digest)
+        writer = Writer(self.files, lambda: os.open(path, os.O_WRONLY | os.O_APPEND), digest)
+
+        def finish() -> None:
+            try:
+                writer.write_all(writer.take_gathered())
+            finally:
+                upload.offset = path.stat().st_size
+                writer.close()
+
         try:
             yield writer
         finally:
             try:
-                await writer.finish()
-                upload.offset = os.fstat(descriptor).st_size
-                if digest:
-                    self.remember(upload.version, upload.offset, digest)
+                await writer.settle()
             finally:
-                os.close(descriptor)
+                reached = upload.offset
+                await self.files.run(finish)
+                if digest and upload.offset == reached + writer.written:
+                    self.remember(upload.version, upload.offset, digest)
 
     def remember(self, version: str, offset: int, digest: hashlib._Hash) -> None:
         self.digests[version] = (offset, digest)
@@ -163,27 +170,29 @@ class PartialUploads:
             md5 = digest or digest_of(path)
             if path == part:
                 with part.open("rb") as file:
-                    os.fsync(file.fileno())
-                self.files.publish(part, upload.version)
+                    self.files.publish(part, upload.version, file.fileno())
             return Stored(upload.offset, md5.hexdigest())
 
         return await self.files.run(work)
 
-    def sweep(self) -> None:
-        """Delete what nobody has touched for two days, and bytes without a description."""
-        oldest = time.time() - UNFINISHED_UPLOAD_SECONDS
-        folder = self.files.root / "resumable"
-        for path in list(folder.glob("*.new")):
-            path.unlink(missing_ok=True)
-        for path in list(folder.glob("*.part")):
-            if not path.with_suffix(".json").exists():
-                path.unlink(missing_ok=True)
-        for path in list(folder.glob("*.json")):
-            part = path.with_suffix(".part")
+    def sweep(self, *, at_start: bool = False) -> None:
+        """Delete descriptions of stored uploads after an hour, open uploads that nobody has touched for two days.
+
+        And what a crash has left half made: at the start at once, later only what is too old to be just being made.
+        """
+        now = time.time()
+        made_before = now + 1 if at_start else now - FINISHED_UPLOAD_SECONDS
+        for path in list((self.files.root / "resumable").iterdir()):
             with contextlib.suppress(FileNotFoundError):
-                touched = max(file.stat().st_mtime for file in (path, part) if file.exists())
-                if touched < oldest:
-                    part.unlink(missing_ok=True)
+                part, described = path.with_suffix(".part"), path.with_suffix(".json").exists()
+                touched = max((file.stat().st_mtime for file in (path, part) if file.exists()), default=now)
+                if path.suffix == ".new" or not described:
+                    wanted_since = made_before
+                elif self.is_finished(path.stem):
+                    wanted_since = now - FINISHED_UPLOAD_SECONDS
+                else:
+                    wanted_since = now - UNFINISHED_UPLOAD_SECONDS
+                if touched < wanted_since:
                     path.unlink(missing_ok=True)
 
     def make_open(self, version: str) -> None:
@@ -192,13 +201,17 @@ class PartialUploads:
 
     def reclaim(self, version: str) -> bool:
         """Whether bytes without a row are those of an upload whose last step was lost; then it is open again."""
-        try:
-            if json.loads(self.description(version).read_text())["finished"]:
-                return False
-        except (FileNotFoundError, ValueError, KeyError):
+        if not self.description(version).exists() or self.is_finished(version):
             return False
         self.make_open(version)
         return True
+
+    def is_finished(self, version: str) -> bool:
+        """Whether an upload's row was committed, or its description says nothing at all."""
+        try:
+            return bool(json.loads(self.description(version).read_text())["finished"])
+        except (FileNotFoundError, ValueError, KeyError):
+            return True
 
 
 def digest_of(path: Path) -> hashlib._Hash:

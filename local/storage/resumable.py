@@ -18,6 +18,7 @@ import psycopg
 from local.storage import tus
 from local.storage.database import SERVICE, Scope
 from local.storage.errors import ProtocolError, StorageError, access_denied, invalid_request, of_database
+from local.storage.files import Writer
 from local.storage.names import check_bucket_name, check_key, check_mime_type, check_path
 from local.storage.objects import find_bucket, is_current, probe_upload
 from local.storage.partial import Hold, PartialUpload, PartialUploads, UploadLocks
@@ -159,13 +160,17 @@ class Resumable:
             "location": tus.location(attempt.request, f"{bucket}/{key}/{upload.version}"),
         }
         async with self.locks.held(upload.version) as hold:
-            await self.uploads.create(upload)
-            if headers.get("content-type") == tus.CONTENT_TYPE:
-                await self.receive(attempt, upload, limit, hold)
-                answer["upload_offset"] = str(upload.offset)
-            if upload.offset == size:
-                await self.finish(attempt, upload)
-                answer["tus_complete"] = "1"
+            try:
+                await self.uploads.create(upload)
+                if headers.get("content-type") == tus.CONTENT_TYPE:
+                    await self.receive(attempt, upload, limit, hold)
+                    answer["upload_offset"] = str(upload.offset)
+                if upload.offset == size:
+                    await self.finish(attempt, upload)
+                    answer["tus_complete"] = "1"
+            except BaseException:
+                await self.uploads.remove(upload.version)  # nobody was told its address
+                raise
         return tus.done(201, **answer)
 
     async def append(self, attempt: Attempt, identity: str) -> Answer:
@@ -247,19 +252,14 @@ class Resumable:
         ending = asyncio.create_task(hold.must_end())
         try:
             async with self.uploads.writer(upload) as writer:
-                while True:
-                    reading = asyncio.create_task(attempt.request.piece())
-                    await asyncio.wait([reading, ending], return_when=asyncio.FIRST_COMPLETED)
-                    if not reading.done():
-                        reading.cancel()
-                        break
-                    piece = reading.result()
-                    if piece is None:
-                        break
-                    if len(piece) > room:
-                        raise ProtocolError(*tus.SIZE_EXCEEDED)
-                    room -= len(piece)
-                    await writer.write(piece)
+                receiving = asyncio.create_task(copy(attempt.request, writer, room))
+                try:
+                    await asyncio.wait([receiving, ending], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    receiving.cancel()  # what it has handed to the writer is kept
+                    await asyncio.wait([receiving])
+                if not receiving.cancelled():
+                    receiving.result()
         finally:
             ending.cancel()
 
@@ -286,3 +286,12 @@ class Resumable:
         place = upload.bucket, upload.key, upload.version
         await finish_upload(self.service, attempt.scope, *place, attempt.owner, metadata, own)
         await self.uploads.mark_finished(upload)
+
+
+async def copy(request: Request, writer: Writer, room: int) -> None:
+    """Append the body. Raises ProtocolError for more than `room` bytes, ClientGone, OSError."""
+    async for piece in request.pieces():
+        room -= len(piece)
+        if room < 0:
+            raise ProtocolError(*tus.SIZE_EXCEEDED)
+        await writer.write(piece)

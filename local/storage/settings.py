@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "FINISHED_UPLOAD_SECONDS",
     "JSON_BODY_LIMIT",
     "LOCK_GRACE_SECONDS",
     "SIGNED_UPLOAD_SECONDS",
@@ -20,6 +21,7 @@ JSON_BODY_LIMIT = 1 << 20
 HEADER_LIMIT = 16 << 10  # Node's own, all header lines together
 SIGNED_UPLOAD_SECONDS = 2 * 3600  # as hosted
 LOCK_GRACE_SECONDS = 3.0  # a second request for a resumable upload takes it over after so long
+FINISHED_UPLOAD_SECONDS = 3600  # as long HEAD still answers for one that is stored; a self-hosted address's own life
 UNFINISHED_UPLOAD_SECONDS = 48 * 3600  # documents in `uploading` are abandoned after as long
 
 

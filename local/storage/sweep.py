@@ -31,7 +31,7 @@ async def sweep(files: FileStore, uploads: PartialUploads, database: Database) -
         strays = list((files.root / "incoming").iterdir())
         for path in strays:
             path.unlink()
-        uploads.sweep()
+        uploads.sweep(at_start=True)
         return len(strays)
 
     strays = await files.run(leftovers)

@@ -18,6 +18,7 @@ from jwt.algorithms import get_default_algorithms
 
 __all__ = ["Caller", "InvalidToken", "TokenVerifier"]
 
+TOKENS_KNOWN = 1000
 SYMMETRIC = ("HS256", "HS384", "HS512")
 ASYMMETRIC = {
     "RS256": "RSA",
@@ -58,6 +59,7 @@ class TokenVerifier:
 
     def __init__(self, secret: str, jwks: dict[str, Any]) -> None:
         self.secret = secret.encode()
+        self.known: dict[str, dict[str, Any]] = {}  # an ES256 signature takes as long as all else of a small request
         self.algorithms = get_default_algorithms()
         self.keys: list[tuple[str | None, str, Any]] = [
             (key.get("kid"), key["kty"], jwt.PyJWK(key).key) for key in jwks.get("keys", []) if key["kty"] != "oct"
@@ -72,6 +74,16 @@ class TokenVerifier:
 
     def claims(self, token: str) -> dict[str, Any]:
         """The claims of a token that is ours and of this hour. Raises InvalidToken."""
+        if token not in self.known:
+            claims = self.verified(token)
+            if len(self.known) >= TOKENS_KNOWN:
+                self.known.clear()
+            self.known[token] = claims
+        self.check_times(self.known[token])
+        return self.known[token]
+
+    def verified(self, token: str) -> dict[str, Any]:
+        """The claims of a token that is ours, whatever its hour. Raises InvalidToken."""
         parts = token.split(".")
         if len(parts) != 3:
             raise InvalidToken("Invalid Compact JWS")
@@ -98,7 +110,6 @@ class TokenVerifier:
             claims = None
         if not isinstance(claims, dict):
             raise InvalidToken("JWT Claims Set must be a top-level JSON object")
-        self.check_times(claims)
         return claims
 
     def public_keys(self, kid: object, kind: str) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -133,14 +134,67 @@ def test_uploads_that_nobody_touched_for_two_days_go(tmp_path: Path) -> None:
         old, new = (PartialUpload("documents", "a", str(uuid.uuid4()), 10, {}) for _ in range(2))
         for upload in (old, new):
             await uploads.create(upload)
-        for path in (store.part(old.version), uploads.description(old.version)):
-            os.utime(path, (0, 0))
-        stray = store.part(str(uuid.uuid4()))
-        stray.touch()
+        age(store, old.version, 49)
+        age(store, new.version, 47)
         uploads.sweep()
         assert {path.stem for path in (tmp_path / "resumable").iterdir()} == {new.version}
 
     in_store(tmp_path, work)
+
+
+def test_finished_uploads_are_remembered_for_an_hour(tmp_path: Path) -> None:
+    async def work(store: FileStore) -> None:
+        uploads = PartialUploads(store)
+        done, fresh = (PartialUpload("documents", "a", str(uuid.uuid4()), 0, {}) for _ in range(2))
+        for upload in (done, fresh):
+            await uploads.create(upload)
+            await uploads.publish(upload)
+            await uploads.mark_finished(upload)
+        age(store, done.version, 2)
+        uploads.sweep(at_start=True)
+        assert [path.name for path in (tmp_path / "resumable").iterdir()] == [f"{fresh.version}.json"]
+
+    in_store(tmp_path, work)
+
+
+def test_half_made_uploads_go_at_the_start_and_later_only_when_they_are_old(tmp_path: Path) -> None:
+    async def work(store: FileStore) -> None:
+        uploads = PartialUploads(store)
+        names = [f"{uuid.uuid4()}{suffix}" for suffix in (".part", ".new")]
+        for name in names:
+            (tmp_path / "resumable" / name).touch()
+        uploads.sweep()
+        assert {path.name for path in (tmp_path / "resumable").iterdir()} == set(names)
+        uploads.sweep(at_start=True)
+        assert not list((tmp_path / "resumable").iterdir())
+
+    in_store(tmp_path, work)
+
+
+def test_nothing_is_written_behind_a_gap(tmp_path: Path) -> None:
+    """After a failed write the disk may have room again; what follows must not be taken for what is missing."""
+
+    async def work(store: FileStore) -> None:
+        uploads = PartialUploads(store)
+        upload = PartialUpload("documents", "a", str(uuid.uuid4()), 30, {})
+        await uploads.create(upload)
+        with pytest.raises(OSError, match="full"):
+            async with uploads.writer(upload) as writer:
+                await writer.write(b"0123456789")
+                await writer.flush()
+                await writer.settle()
+                writer.fault = OSError("the disk is full")
+                await writer.write(b"abc")
+        assert store.part(upload.version).read_bytes() == b"0123456789"
+        assert upload.offset == 10
+
+    in_store(tmp_path, work)
+
+
+def age(store: FileStore, version: str, hours: float) -> None:
+    moment = time.time() - hours * 3600
+    for path in (store.root / "resumable").glob(f"{version}.*"):
+        os.utime(path, (moment, moment))
 
 
 def test_the_second_holder_asks_the_first_to_end() -> None:
