@@ -119,7 +119,7 @@ def test_the_quota_holds_within_one_statement_of_many_rows(database: Database, o
 def test_the_quota_holds_when_two_documents_are_added_at_once(database: Database, owner: Person) -> None:
     database.run("update private.settings set quota_bytes = 100")
     persons = [owner.on(database.second()) for _ in range(4)]
-    raised = in_parallel(*(lambda person=person: person.document("a", 60) for person in persons))  # type: ignore[misc]
+    raised = in_parallel(*(lambda person=person: person.document("a", 60) for person in persons))
     assert sorted(getattr(error, "sqlstate", "") for error in raised) == ["", "PT413", "PT413", "PT413"]
     assert owner.value("select sum(size_bytes) from documents") == 60
 

@@ -281,7 +281,7 @@ def test_owners_and_runners_who_work_against_each_other_never_deadlock(database:
                 attempt(lambda k=kind: connection.run("select jobs.run_maintenance(%s)", k))
 
     def owners() -> None:
-        raised = in_parallel(*(lambda s=seed: meddle(s) for seed in range(3)))  # type: ignore[misc]
+        raised = in_parallel(*(lambda s=seed: meddle(s) for seed in range(3)))
         stop.set()
         assert raised == [None] * 3, raised
 

@@ -61,7 +61,7 @@ def test_two_runners_at_a_time_share_and_take_nothing_twice(database: Database) 
         while claimed := runner.claim(10):
             taken.extend(job["id"] for job in claimed)
 
-    assert in_parallel(*(lambda r=runner: drain(r) for runner in runners)) == [None] * 3  # type: ignore[misc]
+    assert in_parallel(*(lambda r=runner: drain(r) for runner in runners)) == [None] * 3
     assert sorted(taken) == ids
     workers = database.run("select worker_id, count(*) from jobs.queue group by worker_id")
     assert sum(row["count"] for row in workers) == 400

@@ -68,5 +68,5 @@ def test_the_last_administrator_does_not_close_his_account(database: Database, a
 def test_of_two_last_administrators_who_close_at_once_one_stays(database: Database) -> None:
     admins = [database.grant(database.sign_up(f"{n}@example.test"), "admin") for n in range(2)]
     people = [person.on(database.second()) for person in admins]
-    raised = in_parallel(*(lambda p=person: p.call("close_account") for person in people))  # type: ignore[misc]
+    raised = in_parallel(*(lambda p=person: p.call("close_account") for person in people))
     assert sorted(str(getattr(error, "sqlstate", None)) for error in raised) == ["None", "PT409"]

@@ -60,7 +60,7 @@ def test_two_runners_at_one_moment_fire_once(database: Database, runner: Runner)
         ) -> None:
             fired.append(one.call("fire_schedule", row["id"], row["due"], following))
 
-        assert in_parallel(*(lambda r=one: fire(r) for one in runners)) == [None] * 3  # type: ignore[misc]
+        assert in_parallel(*(lambda r=one: fire(r) for one in runners)) == [None] * 3
         assert sorted(fired) == [False, False, True]
         assert len(database.jobs()) == 1
 

@@ -110,7 +110,7 @@ def test_of_two_uploads_that_end_at_once_one_wins(database: Database, owner: Per
         SERVICE(connection).run(upsert, "documents", key, owner.id, version, json.dumps({"size": 5}))
 
     connections = [database.second() for _ in range(3)]
-    raised = in_parallel(*(lambda c=c: store(c) for c in connections))  # type: ignore[misc]
+    raised = in_parallel(*(lambda c=c: store(c) for c in connections))
     assert sorted(getattr(error, "sqlstate", "") for error in raised) == ["", "42501", "42501"]
     (job,) = database.jobs()
     assert database.value("select version from storage.objects") == job["args"]["object_version"]
