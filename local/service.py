@@ -27,6 +27,7 @@ class Service:
 
     `ready` answers quickly whether it serves; `url` is where, for people. `prepare` runs before every start. `user` is
     the uid and gid it must run as.
+    `warning` is what a person should know about it.
     `stop_signal` asks it to end, after `stop_seconds` it is killed; `ready_seconds` is how long a start may take.
     """
 
@@ -41,6 +42,7 @@ class Service:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 5.0
     ready_seconds: float = 60.0
+    warning: str = ""
 
 
 def launch(service: Service, log: Path) -> subprocess.Popen[bytes]:

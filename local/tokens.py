@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-__all__ = ["AUDIENCE", "InvalidToken", "Issuer", "new_signing_key"]
+from local.signing_key import ALGORITHM, AUDIENCE, PUBLIC_MEMBERS, new_signing_key, public_jwks
 
-ALGORITHM = "ES256"
-AUDIENCE = "authenticated"
-PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "kid")
+__all__ = ["AUDIENCE", "InvalidToken", "Issuer", "new_signing_key"]
 
 
 class InvalidToken(Exception):
@@ -29,12 +26,6 @@ class InvalidToken(Exception):
     def __init__(self, message: str, *, expired: bool = False) -> None:
         super().__init__(message)
         self.expired = expired
-
-
-def new_signing_key() -> dict[str, str]:
-    """A fresh private EC P-256 key as a JSON Web Key (RFC 7517) with a random `kid`."""
-    key = cast("dict[str, str]", ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True))
-    return {**key, "kid": str(uuid.uuid4()), "alg": ALGORITHM, "use": "sig"}
 
 
 class Issuer:
@@ -56,7 +47,7 @@ class Issuer:
         self.issuer, self.lifetime = issuer, lifetime
         self._private, self._public = private, private.public_key()
         self._kid = signing_key["kid"]
-        self._jwk = {member: signing_key[member] for member in PUBLIC_MEMBERS}
+        self._jwks = public_jwks(signing_key)
 
     def access_token(self, claims: Mapping[str, Any]) -> str:
         """A person's access token with `claims`; `iss` is set, `iat`, `exp` and `aud` only where they are absent."""
@@ -70,7 +61,7 @@ class Issuer:
 
     def public_jwks(self) -> dict[str, list[dict[str, Any]]]:
         """The key set of `/.well-known/jwks.json`: public members only."""
-        return {"keys": [{**self._jwk, "alg": ALGORITHM, "use": "sig", "key_ops": ["verify"], "ext": True}]}
+        return self._jwks
 
     def verify(self, token: str) -> dict[str, Any]:
         """The claims of a token that this issuer signed and that has not expired; raises InvalidToken otherwise.
