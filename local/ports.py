@@ -16,12 +16,13 @@ __all__ = ["name_holder", "settle_ports"]
 def settle_ports(ports: Ports) -> Ports:
     """Make sure that every port is free. Those that people know are promised: PortTaken; the others move silently."""
     known = choose_ports(None)
-    promised = {"gateway"} | {name for name in ("backend", "postgres") if getattr(ports, name) == getattr(known, name)}
+    people_know = ("backend", "postgres", "web")
+    promised = {"gateway"} | {name for name in people_know if getattr(ports, name) == getattr(known, name)}
     moved: dict[str, int] = {}
     for name, port in dataclasses.asdict(ports).items():
-        if is_free(port):
+        if port and is_free(port):
             continue
-        if name in promised:
+        if port and name in promised:
             raise PortTaken(
                 "port_taken",
                 f"Port {port} ({name}) is taken{name_holder(port)}.",

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from local import postgres, rest
+from local import postgres, rest, web
 from local.installation import Installation
 from local.packages import ROOT, clean_environment, node
 from local.service import Service, answers
@@ -17,14 +17,17 @@ AUTH = Path(__file__).parent / "auth" / "server.mjs"
 
 
 def list_services(installation: Installation) -> list[Service]:
-    """Postgres, Auth, REST and the gateway (which is Storage); with our own migrations also the API and the runner."""
+    """Postgres, Auth, REST and the gateway (which is Storage); with our migrations also API, runner and web client."""
     supabase = [
         postgres.service(installation),
         _auth(installation),
         rest.service(installation),
         _gateway(installation),
     ]
-    return supabase if installation.schema_file else [*supabase, _backend(installation), _runner(installation)]
+    if installation.schema_file:
+        return supabase
+    ours = [_backend(installation), _runner(installation)]
+    return [*supabase, *ours, web.service(installation)] if installation.web_url else [*supabase, *ours]
 
 
 def _auth(installation: Installation) -> Service:
@@ -33,7 +36,7 @@ def _auth(installation: Installation) -> Service:
         "AUTH_PORT": str(port),
         "AUTH_DATABASE_URL": installation.database_url("supabase_auth_admin"),
         "AUTH_SECRET": installation.secrets.auth_secret,
-        "SITE_URL": installation.supabase_url,
+        "SITE_URL": installation.web_url or installation.supabase_url,
         "API_URL": installation.supabase_url,
         "MAIL_DIR": str(installation.mail_dir),
         "CONFIRM_EMAIL": "1" if installation.confirm_email else "0",
@@ -65,6 +68,7 @@ def _backend(installation: Installation) -> Service:
     settings = {
         "SUPABASE_URL": installation.supabase_url,
         "SUPABASE_PUBLISHABLE_KEY": installation.secrets.publishable_key,
+        "CORS_ORIGINS": ",".join(web.origins(installation)),
     }
     arguments = ["--factory", "--host", "127.0.0.1", "--port", str(installation.ports.backend), "--no-access-log"]
     return Service(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import installation as installations
-from local import state
+from local import state, web
 from local.errors import NotInstalled, StackError
 from local.installation import Installation
 from local.ports import settle_ports
@@ -30,6 +30,7 @@ class Options:
     confirm_email: bool | None = None
     storage_limit: int | None = None
     schema_file: Path | None = None
+    web: str = "built"
 
 
 class AlreadyRunning(StackError):
@@ -64,9 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--confirm-email", action=argparse.BooleanOptionalAction)
     parser.add_argument("--storage-limit", type=int)
     parser.add_argument("--schema", type=Path)
+    parser.add_argument("--web", choices=("built", "dev", "none"), default="built")
     given = parser.parse_args(arguments)
     try:
-        supervise(given.data_dir, Options(given.port, given.confirm_email, given.storage_limit, given.schema))
+        supervise(
+            given.data_dir, Options(given.port, given.confirm_email, given.storage_limit, given.schema, given.web)
+        )
     except StackError as error:
         sys.stderr.write(f"{error.code}: {error.message} {error.cure}\n")
         return ALREADY_RUNNING if isinstance(error, AlreadyRunning) else 1
@@ -103,6 +107,7 @@ def settle(data_dir: Path, options: Options) -> Installation:
         ports=settle_ports(ports),
         confirm_email=found.confirm_email if options.confirm_email is None else options.confirm_email,
         storage_limit=found.storage_limit if options.storage_limit is None else options.storage_limit,
+        web=options.web if web.has_client() else "none",
     )
     if settled != found:
         installations.save(settled)

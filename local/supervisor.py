@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from local import postgres, setup, state
+from local import postgres, setup, state, web
 from local.errors import ServiceFailed, StackError
 from local.installation import Installation
 from local.logs import last_words, rotate
@@ -113,6 +113,9 @@ class Supervisor:
             setup.apply_schema(installation)
         if installation.schema_file is None:
             setup.let_runner_in(installation)
+        if installation.web_url and installation.web == "built" and web.needs_build():
+            self._step("Building the web client")
+            web.build()
         # together: they wait for each other by themselves
         self._bring_up(*(name for name in self._running if name != "postgres"))
         if setup.needs_demo_users(installation):
@@ -218,7 +221,7 @@ class Supervisor:
     def _stop(self, error: dict[str, str] | None = None) -> None:
         """Stop the runner, then what serves, Postgres last; a second signal kills instead of asking."""
         self._state.state = "stopping"
-        for names in (["runner"], ["backend", "gateway", "rest", "auth"], ["postgres"]):
+        for names in (["runner"], ["web", "backend", "gateway", "rest", "auth"], ["postgres"]):
             ending = [self._running[name] for name in names if name in self._running]
             self._step(f"Stopping {', '.join(one.service.name for one in ending)}" if ending else "")
             self._end_together([one for one in ending if one.process is not None])

@@ -1,18 +1,20 @@
 """The web client of an installation: its build, its address, and the small server that hands its files out.
 
 `python -m local.web --data-dir DIR` serves `web/dist` on the installation's port of 127.0.0.1. One build serves every
-stack: the page asks `/config.json` where its Supabase and its API are.
+stack: the page asks `/config.json` where its Supabase and its API are. With `--dev` Vite takes its place.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import gzip
 import hashlib
 import html
 import json
 import logging
 import mimetypes
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -30,8 +32,9 @@ from local.errors import ServiceFailed, StackError
 from local.installation import Installation, load
 from local.mail import messages
 from local.packages import ROOT, clean_environment, node
+from local.service import Service, answers
 
-__all__ = ["build", "create_app", "has_client", "main", "needs_build", "read_config"]
+__all__ = ["build", "create_app", "has_client", "main", "needs_build", "origins", "read_config", "service"]
 
 WEB = ROOT / "web"
 DIST = WEB / "dist"
@@ -55,9 +58,17 @@ def needs_build() -> bool:
 
 
 def build() -> None:
-    """Build the client into web/dist; raises ServiceFailed with the tool's last words if that fails."""
+    """Build the client into web/dist, whole or not at all; raises ServiceFailed with the tool's last words."""
+    with (WEB / "vite.config.ts").open() as lock:  # two stacks may start at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if needs_build():
+            _build()
+
+
+def _build() -> None:
     wanted = _hash_sources()
-    command = [str(node()), "node_modules/vite/bin/vite.js", "build", "--logLevel", "warn"]
+    fresh, old = WEB / "dist.new", WEB / "dist.old"
+    command = [str(node()), "node_modules/vite/bin/vite.js", "build", "--logLevel", "warn", "--outDir", "dist.new"]
     try:
         done = subprocess.run(
             command,
@@ -74,7 +85,38 @@ def build() -> None:
     if done.returncode != 0:
         words = (done.stderr or done.stdout).strip()[-1500:]
         raise ServiceFailed("web_failed", f"The web client cannot be built: {words}", "Correct that, or use --no-web.")
-    (DIST / STAMP).write_text(wanted)
+    (fresh / STAMP).write_text(wanted)
+    shutil.rmtree(old, ignore_errors=True)
+    if DIST.exists():
+        DIST.rename(old)
+    fresh.rename(DIST)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def service(installation: Installation) -> Service:
+    """The server of the built client; with `--dev` Vite, which serves the sources and follows their changes."""
+    port = installation.ports.web
+    argv = [sys.executable, "-P", "-m", "local.web", "--data-dir", str(installation.data_dir)]
+    environment = {**clean_environment(), "PYTHONUNBUFFERED": "1"}
+    folder = ROOT
+    if installation.web == "dev":
+        argv = [str(node()), "node_modules/vite/bin/vite.js", "--host", "127.0.0.1", "--port", str(port)]
+        environment["INSTASHARE_CONFIG"] = json.dumps(read_config(installation))
+        environment["INSTASHARE_MAILS"] = str(installation.mail_dir)
+        folder = WEB
+    return Service(
+        name="web",
+        argv=argv,
+        env=environment,
+        cwd=folder,
+        ready=lambda: answers(f"http://127.0.0.1:{port}/config.json"),
+        url=installation.web_url,
+    )
+
+
+def origins(installation: Installation) -> list[str]:
+    """Where the client is served from: the API answers pages of these origins."""
+    return [f"http://{host}:{installation.ports.web}" for host in ("127.0.0.1", "localhost")]
 
 
 def read_config(installation: Installation) -> dict[str, str]:
@@ -191,8 +233,6 @@ def main() -> None:
     """Read the installation and serve until SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m local.web", description="The web client of a local stack.")
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--print-config", action="store_true", help="Print config.json and end.")
-    parser.add_argument("--port", type=int, help="Another port than the installation's.")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stdout)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -200,13 +240,10 @@ def main() -> None:
         installation = load(arguments.data_dir)
     except StackError as error:
         sys.exit(str(error))
-    if arguments.print_config:
-        print(json.dumps(read_config(installation)))
-        return
     uvicorn.run(
         create_app(DIST, installation),
         host="127.0.0.1",
-        port=arguments.port or 0,
+        port=installation.ports.web,
         access_log=False,
         proxy_headers=False,
         server_header=False,

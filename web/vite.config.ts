@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import preact from "@preact/preset-vite";
 import { defineConfig, type Plugin } from "vite";
 
@@ -11,8 +12,19 @@ function settingsOfStack(): Plugin {
                 response.setHeader("Cache-Control", "no-cache");
                 response.end(process.env.INSTASHARE_CONFIG ?? "{}");
             });
+            server.middlewares.use("/mails", (_request, response) => {
+                response.setHeader("Content-Type", "text/plain; charset=utf-8");
+                response.end(readMails(process.env.INSTASHARE_MAILS ?? ""));
+            });
         },
     };
+}
+
+/** The mails that Auth would have sent, the newest first. */
+function readMails(folder: string): string {
+    const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")) : [];
+    const mails = files.sort().reverse().map((name) => JSON.parse(readFileSync(`${folder}/${name}`, "utf8")) as { to: string; subject: string; text: string });
+    return mails.map((mail) => `To: ${mail.to}\n${mail.subject}\n\n${mail.text}`).join("\n\n----\n\n") || "No mail was sent.";
 }
 
 export default defineConfig({

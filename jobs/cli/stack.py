@@ -13,7 +13,7 @@ from rich.table import Table
 
 from jobs.cli.output import DEFAULT_DATA_DIR, DataDir, Json, answer, guarded, notice, notices, people, write_json
 from jobs.cli.progress import Progress
-from jobs.errors import NotReadyError, UsageError
+from jobs.errors import UsageError
 from local import control, installation
 from local.stack import AlreadyRunning, Options, supervise
 from local.state import StackState
@@ -54,12 +54,10 @@ def up(
     as_json: Json = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Start Postgres, Auth, REST, Storage, the API and the runner on this machine; Ctrl-C stops them."""
-    if dev:
-        raise NotReadyError(
-            "not_built", "The web client is not built yet, so --dev has nothing to serve.", "Leave --dev out."
-        )
-    options = Options(port, confirm_email, storage_limit, schema)
+    """Start Postgres, Auth, REST, Storage, the API, the runner and the web client here; Ctrl-C stops them."""
+    if dev and no_web:
+        raise UsageError("web_twice", "--dev and --no-web contradict each other.", "Choose one of them.")
+    options = Options(port, confirm_email, storage_limit, schema, "dev" if dev else "none" if no_web else "built")
     if detach:
         with Progress(as_json) as progress:
             started = control.start(data_dir, options, progress.show)
@@ -165,6 +163,8 @@ def _tell_running(data_dir: Path, as_json: bool, started: bool, how_to_stop: str
         return
     people.print(f"[bold green]InstaShare is {'up' if started else 'already running'}.[/] {how_to_stop}")
     table = Table.grid(padding=(0, 2))
+    if facts["web_url"]:
+        table.add_row("  Web", facts["web_url"], "sign in with a demo user, or sign up")
     table.add_row("  Supabase", facts["supabase_url"], "Auth, REST and Storage")
     if facts["backend_url"]:
         table.add_row("  API", facts["backend_url"], f"{facts['backend_url']}/docs")

@@ -24,7 +24,8 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("uv.lock", "pyproject.toml", "local/package.json", "local/package-lock.json"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
-    for name in ("tests/clients/package.json", "tests/clients/package-lock.json", ".venv/pyvenv.cfg"):
+    node = [f"{folder}/{file}" for folder in ("tests/clients", "web") for file in ("package.json", "package-lock.json")]
+    for name in (*node, ".venv/pyvenv.cfg"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("{}")
     (root / ".venv" / "bin").mkdir()
@@ -38,16 +39,16 @@ def stamp(setup: Setup, *parts: str) -> None:
 
 def test_a_finished_environment_lacks_nothing(checkout: Path) -> None:
     setup = Setup(checkout, quiet=True)
-    assert setup._list_missing(testing=False) == ["python", "local"]
-    stamp(setup, "python", "local")
+    assert setup._list_missing(testing=False) == ["python", "local", "web"]
+    stamp(setup, "python", "local", "web")
     assert setup._list_missing(testing=False) == []
-    assert setup._list_missing(testing=True) == ["dev", "clients"]
+    assert setup._list_missing(testing=True) == ["dev", "clients", "webdev"]
 
 
 @pytest.mark.parametrize(("changed", "missing"), [("uv.lock", "python"), ("local/package-lock.json", "local")])
 def test_a_changed_lock_is_installed_anew(checkout: Path, changed: str, missing: str) -> None:
     setup = Setup(checkout, quiet=True)
-    stamp(setup, "python", "local")
+    stamp(setup, "python", "local", "web")
     with (checkout / changed).open("a") as file:
         file.write("\n")
     assert setup._list_missing(testing=False) == [missing]
@@ -55,16 +56,16 @@ def test_a_changed_lock_is_installed_anew(checkout: Path, changed: str, missing:
 
 def test_a_python_that_was_removed_is_missing(checkout: Path) -> None:
     setup = Setup(checkout, quiet=True)
-    stamp(setup, "python", "local")
+    stamp(setup, "python", "local", "web")
     setup.python.unlink()
     setup.python.symlink_to(checkout / "removed")
-    assert setup._list_missing(testing=False) == ["python", "local"]
+    assert setup._list_missing(testing=False) == ["python", "local", "web"]
 
 
 def test_a_moved_checkout_is_set_up_anew(checkout: Path) -> None:
-    stamp(Setup(checkout, quiet=True), "python", "local")
+    stamp(Setup(checkout, quiet=True), "python", "local", "web")
     moved = checkout.rename(checkout.with_name("moved"))
-    assert Setup(moved, quiet=True)._list_missing(testing=False) == ["python", "local"]
+    assert Setup(moved, quiet=True)._list_missing(testing=False) == ["python", "local", "web"]
 
 
 def test_uv_is_pinned_with_the_hashes_of_the_lock_file(checkout: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_status_of_a_stopped_stack_tells_its_settings(call: Call, made: Inst
     assert facts["supabase_url"] == made.supabase_url
     assert facts["database_url"] == made.database_url("instashare_runner")
     assert facts["admin_database_url"] == made.database_url("supabase_admin")
-    assert facts["web_url"] is None
+    assert facts["web_url"] == made.web_url
     assert [user["role"] for user in facts["demo_users"]] == ["admin", "member", "member"]
 
 
@@ -89,9 +89,9 @@ def test_reset_of_nothing_says_so(call: Call) -> None:
     assert (result.exit_code, told(result)["error"]["code"]) == (3, "not_installed")
 
 
-def test_the_web_clients_development_mode_is_not_built(call: Call) -> None:
-    result = call("up", "--dev", "--json")
-    assert (result.exit_code, told(result)["error"]["code"]) == (3, "not_built")
+def test_the_web_client_is_served_from_its_sources_or_not_at_all(call: Call) -> None:
+    result = call("up", "--dev", "--no-web", "--json")
+    assert (result.exit_code, told(result)["error"]["code"]) == (2, "web_twice")
 
 
 def test_a_schema_file_must_exist(call: Call, tmp_path: Path) -> None:
