@@ -12,6 +12,19 @@ const OPTIONS = {
     connection: { application_name: "instashare rest", search_path: "public, extensions" },
 };
 
+class Refused extends Error {
+    constructor(answer) {
+        super("refused");
+        this.answer = answer;
+    }
+}
+
+/** Roll back what is answered with a refusal (a change of two rows where one was wanted): lite would commit it. */
+function refuseWhole(answer) {
+    if (answer instanceof Response && answer.status >= 400) throw new Refused(answer);
+    return answer;
+}
+
 /** A connection whose picture of the schema is read by `refresh`, and read anew on `notify pgrst`. */
 export class Database {
     constructor(url) {
@@ -26,6 +39,15 @@ export class Database {
             const request = currentRequest.getStore();
             if (request) request.error = error; // of which lite's answer tells only a part
             return error;
+        };
+        const within = this.connection.withContext.bind(this.connection);
+        this.connection.withContext = async (vars, work, options) => {
+            try {
+                return await within(vars, async (transaction) => refuseWhole(await work(transaction)), options);
+            } catch (error) {
+                if (error instanceof Refused) return error.answer;
+                throw error;
+            }
         };
         const enter = this.connection.applyJwtSessionContext.bind(this.connection);
         this.connection.applyJwtSessionContext = async (transaction, vars, named) => {
@@ -66,7 +88,12 @@ export class Database {
 
     /** Whether `name` is a column of type json or jsonb of a table or view of schema public. */
     keepsJson(table, name) {
-        return this._picture.columns.some((one) => one.schema === "public" && one.table === table && one.name === name && /^jsonb?$/.test(one.type));
+        return this._isOf(table, name, /^jsonb?$/);
+    }
+
+    /** Whether `name` is a column whose numbers may be larger than JavaScript's. */
+    counts(table, name) {
+        return this._isOf(table, name, /^(bigint|bigserial|numeric)/);
     }
 
     async ping() {
@@ -75,6 +102,10 @@ export class Database {
 
     async close() {
         await this.connection.driver.end({ timeout: 5 });
+    }
+
+    _isOf(table, name, type) {
+        return this._picture.columns.some((one) => one.schema === "public" && one.table === table && one.name === name && type.test(one.type));
     }
 
     /** A role's own time limit, which `set role` does not bring along (PostgREST sets it likewise). */

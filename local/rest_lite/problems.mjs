@@ -20,7 +20,7 @@ export const isFromDatabase = (error) => typeof error?.severity === "string" && 
 export const unreachable = () =>
     problem(503, "PGRST001", "Database client error. Retrying the connection.", null, null, { "Retry-After": "2" });
 
-/** An error of Postgres; a request without a token gets 401 where others get 403. */
+/** An error of Postgres; an anonymous caller gets 401 where others get 403. */
 export function fromDatabase(error, anonymous) {
     const { code, message, detail = null, hint = null } = error;
     return problem(statusOf(code, anonymous), code, message, detail, hint, anonymous && code === "42501" ? { "WWW-Authenticate": "Bearer" } : {});

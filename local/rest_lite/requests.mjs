@@ -31,19 +31,20 @@ export async function prepare(request, database) {
         if (value !== null) headers.set(name, value);
     }
     const text = request.method === "GET" || request.method === "HEAD" ? "" : await request.text();
-    const refusal = refuse(request.method, headers, searchParams);
+    const refusal = refuse(request.method, pathname, headers, searchParams, database);
     if (refusal) return refusal;
     const body = readBody(text, headers, searchParams, pathname, database);
     if (body instanceof Response) return body;
     return new Request(BASE + pathname + search, { method: request.method, headers, body: body || undefined });
 }
 
-function refuse(method, headers, query) {
+function refuse(method, pathname, headers, query, database) {
     const prefer = headers.get("prefer") ?? "";
     // lite checks no grants of its own for these, and compares keys in ways of its own
     if (method === "PUT" || /resolution=/.test(prefer) || query.has("on_conflict")) return unsupported("Upserting");
     if (/tx=/.test(prefer)) return unsupported("Prefer: tx");
     if (/missing=/.test(prefer)) return unsupported("Prefer: missing");
+    if (comparesUnsafe(pathname, query, database)) return unsupported("A filter by a whole number beyond 2^53");
     if (/vnd\.pgrst\.plan/.test(headers.get("accept") ?? "")) return unsupported("The plan of a query");
     return null;
 }
@@ -75,16 +76,26 @@ function readBody(text, headers, query, pathname, database) {
     }
     const table = pathname.slice(1);
     quote(rows, (name) => database.keepsJson(table, name));
+    quote(rows, (name) => database.keepsJson(table, name)); // lite parses a column's text once by itself
     return JSON.stringify(body);
 }
 
-/** lite takes a string in a JSON argument for the JSON text itself. */
+/** lite takes a string in a JSON argument or column for the JSON text itself. */
 function quote(rows, isJson) {
     for (const row of rows) {
         for (const [name, value] of Object.entries(row)) {
             if (typeof value === "string" && isJson(name)) row[name] = JSON.stringify(value);
         }
     }
+}
+
+/** Whether a filter compares a column of whole numbers with one that lite would round. */
+function comparesUnsafe(pathname, query, database) {
+    return [...query].some(
+        ([name, value]) =>
+            (value.match(/\d{16,}/g) ?? []).some((digits) => !Number.isSafeInteger(Number(digits))) &&
+            (/^(not\.)?(or|and)$/.test(name) || database.counts(pathname.slice(1), name)),
+    );
 }
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);

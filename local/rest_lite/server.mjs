@@ -48,7 +48,7 @@ async function respond(request) {
         if (prepared instanceof Response) return prepared;
         const answer = await currentRequest.run(current, () => app.fetch(prepared));
         if (isUnreachable(current.error)) return unreachable();
-        return isFromDatabase(current.error) ? fromDatabase(current.error, given === null) : answer;
+        return isFromDatabase(current.error) ? fromDatabase(current.error, current.claims.role === "anon") : answer;
     } catch (error) {
         if (error instanceof BadToken) {
             return problem(401, error.code, error.message, null, null, { "WWW-Authenticate": 'Bearer error="invalid_token"' });
