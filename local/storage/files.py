@@ -6,7 +6,7 @@
 
 A version's file is written once and never changed, so replacing an object cannot harm the old bytes before the new row
 is committed, a copy is a hard link, and a download keeps its file while the object goes. Everything that may block runs
-on threads of its own; no function here keeps more than two pieces of a file in memory.
+on threads of its own; no function here keeps more than two pieces of a file in memory, smaller ones the more there are.
 """
 
 from __future__ import annotations
@@ -30,8 +30,14 @@ from local.storage.writeback import start_writing_back
 __all__ = ["FileStore", "Incoming", "OpenedFile", "Stored", "Writer"]
 
 T = TypeVar("T")
-WRITE_BYTES = 1 << 20  # gathered before a thread is woken: 64 KiB pieces cost a third of the speed
-READ_BYTES = 256 << 10  # two of them for each download, and clients may stall
+# Gathered before a thread is woken, for 64 KiB pieces cost a third of the speed: as much as the uploads at hand may
+# take together, each of them twice (one part is being written while the next comes).
+WRITE_BYTES = range(128 << 10, 4 << 20)
+ALL_WRITE_BYTES = 12 << 20
+COPY_BYTES = 1 << 20
+# The same of downloads: two pieces of each are in memory, and clients may stall.
+READ_BYTES = range(64 << 10, 512 << 10)
+ALL_READ_BYTES = 12 << 20
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,11 @@ class Stored:
 
     size: int
     md5: str
+
+
+def share(whole: int, among: int, bounds: range) -> int:
+    """What one of so many gets of a whole, within bounds."""
+    return min(max(whole // among, bounds.start), bounds.stop)
 
 
 def synchronise_folder(folder: Path) -> None:
@@ -56,6 +67,7 @@ class FileStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.threads = ThreadPoolExecutor(8, thread_name_prefix="storage-files")
+        self.writers = self.readers = 0
         self.lock: int | None = None
 
     def open(self) -> None:
@@ -116,7 +128,7 @@ class FileStore:
             except OSError:  # a file system without hard links, or too many of them
                 incoming = self.root / "incoming" / new_version
                 with source.open("rb") as reader, incoming.open("xb") as writer:
-                    shutil.copyfileobj(reader, writer, WRITE_BYTES)
+                    shutil.copyfileobj(reader, writer, COPY_BYTES)
                     os.fsync(writer.fileno())
                 incoming.replace(target)
             synchronise_folder(target.parent)
@@ -159,9 +171,10 @@ class OpenedFile:
         loop, end = asyncio.get_running_loop(), start + length
 
         def reading(position: int) -> asyncio.Future[bytes]:
-            wanted = min(READ_BYTES, end - position)
+            wanted = min(share(ALL_READ_BYTES, self.store.readers, READ_BYTES), end - position)
             return loop.run_in_executor(self.store.threads, os.pread, self.descriptor, wanted, position)
 
+        self.store.readers += 1
         ahead = reading(start)
         try:
             while start < end:
@@ -173,6 +186,7 @@ class OpenedFile:
                     ahead = reading(start)
                 yield piece
         finally:
+            self.store.readers -= 1
             await asyncio.wait([ahead])  # the thread must be done with the file before it is closed
 
     def close(self) -> None:
@@ -181,10 +195,11 @@ class OpenedFile:
 
 
 class Writer:
-    """Appends pieces to an open file on a thread, gathering small ones, one mebibyte ahead at most."""
+    """Appends pieces to an open file on a thread, gathering small ones; to be closed by whoever made it."""
 
     def __init__(self, store: FileStore, open_file: Callable[[], int], digest: hashlib._Hash | None) -> None:
         self.store, self.open_file, self.digest = store, open_file, digest
+        self.counted = False
         self.descriptor = -1
         self.written = 0
         self.fault: OSError | None = None
@@ -216,9 +231,12 @@ class Writer:
 
     async def write(self, piece: bytes) -> None:
         """Take a piece; waits when the disk is slower than the client."""
+        if not self.counted:
+            self.counted = True
+            self.store.writers += 1
         self.gathered.append(piece)
         self.waiting += len(piece)
-        if self.waiting >= WRITE_BYTES:
+        if self.waiting >= share(ALL_WRITE_BYTES, self.store.writers, WRITE_BYTES):
             await self.flush()
 
     async def flush(self) -> None:
@@ -244,6 +262,12 @@ class Writer:
                 await asyncio.wait([writing])
                 raise
             self.writing = None
+
+    def end(self) -> None:
+        """Count no more among those who write."""
+        if self.counted:
+            self.counted = False
+            self.store.writers -= 1
 
     def close(self) -> None:
         """Close the file, if it was opened."""
@@ -278,6 +302,7 @@ class Incoming:
             self.store.publish(self.path, self.version, self.writer.descriptor)
             self.writer.close()
 
+        self.writer.end()
         await self.writer.settle()
         await self.store.run(work)
         return Stored(self.size, self.digest.hexdigest())
@@ -290,6 +315,7 @@ class Incoming:
             for path in (self.path, self.store.path(self.version)):
                 path.unlink(missing_ok=True)
 
+        self.writer.end()
         with contextlib.suppress(OSError):
             await self.writer.settle()
         await self.store.run(work)

@@ -145,6 +145,7 @@ class PartialUploads:
         try:
             yield writer
         finally:
+            writer.end()
             try:
                 await writer.settle()
             finally:
