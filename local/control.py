@@ -222,7 +222,8 @@ def _describe_service(service: ServiceState, alive: bool) -> dict[str, Any]:
         "rss_mb": _measure(process) if process else None,
         "log": service.log,
         "restarts": service.restarts,
-        "detail": service.detail,
+        "detail": service.detail or service.warning,
+        "warning": service.warning,
     }
 
 

@@ -60,7 +60,10 @@ class ProcessId:
 
 @dataclass
 class ServiceState:
-    """How one service stands; `restarts` counts since the stack started, `detail` says why it was restarted last."""
+    """How one service stands; `restarts` counts since the stack started.
+
+    `detail` says why it was restarted last, `warning` what a person should know of it.
+    """
 
     name: str
     state: ServicePhase = "waiting"
@@ -69,6 +72,7 @@ class ServiceState:
     log: str = ""
     restarts: int = 0
     detail: str = ""
+    warning: str = ""
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 5.0
 

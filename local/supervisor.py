@@ -92,6 +92,7 @@ class Supervisor:
                 service.name,
                 url=service.url,
                 log=str(log),
+                warning=service.warning,
                 stop_signal=int(service.stop_signal),
                 stop_seconds=service.stop_seconds,
             )

@@ -177,6 +177,7 @@ def _tell_running(data_dir: Path, as_json: bool, started: bool, how_to_stop: str
             users.add_row(f"    {user['email']}", user["password"], user["role"])
         people.print(users)
     people.print("  Keys and connection strings: `./instashare status --json`")
+    _warn(facts)
 
 
 def _show_status(console: Console, facts: dict[str, Any]) -> None:
@@ -196,7 +197,15 @@ def _show_status(console: Console, facts: dict[str, Any]) -> None:
         if service["restarts"]:
             times = "once" if service["restarts"] == 1 else f"{service['restarts']} times"
             console.print(f"{name} was restarted {times}: it {escape(service['detail'])}.")
+    _warn(facts)
     console.print(f"Logs: {escape(facts['log_dir'])}")
+
+
+def _warn(facts: dict[str, Any]) -> None:
+    """What a person should know of a service."""
+    for service in facts["services"].values():
+        if service["warning"]:
+            notices.print(f"[yellow]{escape(service['warning'])}[/]")
 
 
 def _colour(word: str) -> str:
