@@ -23,7 +23,10 @@ function settingsOfStack(): Plugin {
 /** The mails that Auth would have sent, the newest first. */
 function readMails(folder: string): string {
     const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")) : [];
-    const mails = files.sort().reverse().map((name) => JSON.parse(readFileSync(`${folder}/${name}`, "utf8")) as { to: string; subject: string; text: string });
+    const mails = files
+        .sort()
+        .reverse()
+        .map((name) => JSON.parse(readFileSync(`${folder}/${name}`, "utf8")) as { to: string; subject: string; text: string });
     return mails.map((mail) => `To: ${mail.to}\n${mail.subject}\n\n${mail.text}`).join("\n\n----\n\n") || "No mail was sent.";
 }
 

@@ -1,15 +1,17 @@
 import { QueryClientProvider } from "@tanstack/react-query";
 import { Compass } from "lucide-react";
-import { Component, type ReactNode, useEffect } from "react";
+import { Component, lazy, type ReactNode, Suspense, useEffect } from "react";
 import { Redirect, Route, Switch, useLocation } from "wouter";
+import { Account } from "./account/account";
 import { Confirmed, NewPassword, Reset, SignIn, SignUp } from "./account/entry";
 import { forgetProfile } from "./account/roles";
 import { onLeave, type Person, usePerson, useSession } from "./account/session";
+import { Activity } from "./activity/activity";
 import { cache } from "./client/cache";
 import { keys } from "./client/keys";
 import { Button } from "./elements/button";
 import { Announcer, Messages } from "./elements/messages";
-import { Empty } from "./elements/states";
+import { Empty, Skeleton } from "./elements/states";
 import { followLibrary, hurry, readLimits } from "./library/freshness";
 import { forgetLibrary, recallLibrary } from "./library/kept";
 import { Library } from "./library/library";
@@ -18,6 +20,8 @@ import { Shell } from "./shell/shell";
 import { useText } from "./text/text";
 import { Trash } from "./trash/trash";
 import { beginUploads, endUploads } from "./uploads/uploads";
+
+const AdminPages = lazy(() => import("./admin/pages"));
 
 onLeave(async (person: Person) => {
     await endUploads();
@@ -79,6 +83,13 @@ function SignedIn() {
                 <Route path="/" component={Library} />
                 <Route path="/shared" component={SharedWithMe} />
                 <Route path="/trash" component={Trash} />
+                <Route path="/activity" component={Activity} />
+                <Route path="/account" component={Account} />
+                <Route path="/admin/:page">
+                    <Suspense fallback={<Skeleton plain />}>
+                        <AdminPages />
+                    </Suspense>
+                </Route>
                 <Route path="/sign-in">
                     <Redirect to="/" replace />
                 </Route>

@@ -25,3 +25,5 @@ async function begin(): Promise<void> {
 }
 
 void begin();
+
+if ("serviceWorker" in navigator && import.meta.env.PROD) void navigator.serviceWorker.register("/sw.js").catch(console.error);

@@ -309,6 +309,81 @@ export type Database = {
       }
     }
     Views: {
+      admin_job_rates: {
+        Row: {
+          failed_last_hour: number | null
+          finished_last_hour: number | null
+          finished_last_minute: number | null
+          median_seconds: number | null
+          oldest_waiting_at: string | null
+          paused: boolean | null
+          runners: number | null
+          running: number | null
+          scheduled: number | null
+          waiting: number | null
+        }
+        Relationships: []
+      }
+      admin_jobs: {
+        Row: {
+          attempt: number | null
+          claimed_at: string | null
+          crashes: number | null
+          created_at: string | null
+          document_id: string | null
+          document_name: string | null
+          error: string | null
+          failures: number | null
+          finished_at: string | null
+          host: string | null
+          id: number | null
+          kind: string | null
+          owner_email: string | null
+          owner_id: string | null
+          progress: number | null
+          run_at: string | null
+          state: string | null
+        }
+        Relationships: []
+      }
+      admin_logs: {
+        Row: {
+          created_at: string | null
+          document_id: string | null
+          event_description: string | null
+          event_name: string | null
+          id: number | null
+          owner_id: string | null
+          user_email: string | null
+          user_id: string | null
+        }
+        Relationships: []
+      }
+      admin_runners: {
+        Row: {
+          host: string | null
+          id: string | null
+          running: number | null
+          seen_at: string | null
+          started_at: string | null
+        }
+        Relationships: []
+      }
+      admin_users: {
+        Row: {
+          created_at: string | null
+          deleted_at: string | null
+          documents: number | null
+          email: string | null
+          first_name: string | null
+          id: string | null
+          last_name: string | null
+          responsibility: string | null
+          roles: string[] | null
+          used_bytes: number | null
+        }
+        Relationships: []
+      }
       document_access: {
         Row: {
           document_id: string | null
@@ -362,6 +437,21 @@ export type Database = {
       }
     }
     Functions: {
+      admin_cancel_job: { Args: { job_id: number }; Returns: string }
+      admin_enable_schedule: {
+        Args: { enabled: boolean; schedule_id: string }
+        Returns: undefined
+      }
+      admin_grant_role: {
+        Args: { role_name: string; user_id: string }
+        Returns: undefined
+      }
+      admin_retry_job: { Args: { job_id: number }; Returns: number }
+      admin_revoke_role: {
+        Args: { role_name: string; user_id: string }
+        Returns: undefined
+      }
+      admin_run_schedule: { Args: { schedule_id: string }; Returns: number }
       change_share: {
         Args: { expires_at: string; share_id: string }
         Returns: Json

@@ -3,6 +3,7 @@ import { type ReactNode, useEffect, useId, useRef } from "react";
 import { useText } from "../text/text";
 import { IconButton } from "./button";
 import styles from "./dialog.module.scss";
+import { Announcer, Messages, speakWithin } from "./messages";
 
 interface Props {
     title: string;
@@ -25,7 +26,11 @@ export function Dialog({ title, onClose, children, footer, size = "large" }: Pro
         const before = document.activeElement;
         if (!dialog) return;
         dialog.showModal();
+        dialog.querySelector<HTMLElement>("[data-first]")?.focus();
+        // what is outside of a modal dialog is neither read out nor to be clicked: messages come into it
+        const leave = speakWithin();
         return () => {
+            leave();
             dialog.close();
             if (before instanceof HTMLElement && before.isConnected) before.focus();
         };
@@ -53,6 +58,8 @@ export function Dialog({ title, onClose, children, footer, size = "large" }: Pro
                 <div className={styles.content}>{children}</div>
                 {footer && <footer>{footer}</footer>}
             </div>
+            <Messages within />
+            <Announcer within />
         </dialog>
     );
 }

@@ -15,7 +15,14 @@ interface Message {
 
 const messages = createStore<Message[]>([]);
 const spoken = createStore<{ polite: string; urgent: string }>({ polite: "", urgent: "" });
+const dialogs = createStore(0);
 let last = 0;
+
+/** While a dialog is open messages appear in it and not in the page behind. */
+export function speakWithin(): () => void {
+    dialogs.set((now) => now + 1);
+    return () => dialogs.set((now) => now - 1);
+}
 
 function show(message: Omit<Message, "id">): void {
     messages.set((now) => [...now.slice(-2), { ...message, id: ++last }]);
@@ -49,8 +56,10 @@ export function announceUrgently(text: string): void {
 }
 
 /** The two live regions of the page; they are there from the beginning, or nothing would be read. */
-export function Announcer() {
+export function Announcer({ within = false }: { within?: boolean }) {
     const { polite, urgent } = useStore(spoken);
+    const behind = useStore(dialogs) > 0 && !within;
+    if (behind) return null;
     return (
         <>
             <div className={styles.unseen} role="status" aria-live="polite">
@@ -63,8 +72,10 @@ export function Announcer() {
     );
 }
 
-export function Messages() {
+export function Messages({ within = false }: { within?: boolean }) {
     const shown = useStore(messages);
+    const behind = useStore(dialogs) > 0 && !within;
+    if (behind) return null;
     return (
         <div className={styles.messages}>
             {shown.map((message) => (

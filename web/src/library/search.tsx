@@ -6,8 +6,9 @@ import { useText } from "../text/text";
 import styles from "./search.module.scss";
 
 /** Search by name, a moment after the last letter. `/` comes here, Escape clears. On phones it opens from its icon. */
-export function Search({ value, onChange }: { value: string; onChange(next: string): void }) {
+export function Search({ value, onChange, label }: { value: string; onChange(next: string): void; label?: string }) {
     const text = useText();
+    const name = label ?? text.library.search;
     const phone = useWidth() === "phone";
     const [open, setOpen] = useState(false);
     const [typed, setTyped] = useState(value);
@@ -54,7 +55,7 @@ export function Search({ value, onChange }: { value: string; onChange(next: stri
         return (
             <IconButton
                 icon={SearchIcon}
-                label={text.library.search}
+                label={name}
                 onClick={() => {
                     setOpen(true);
                     requestAnimationFrame(() => ref.current?.focus());
@@ -68,8 +69,8 @@ export function Search({ value, onChange }: { value: string; onChange(next: stri
             <input
                 ref={ref}
                 type="search"
-                aria-label={text.library.search}
-                placeholder={text.library.search}
+                aria-label={name}
+                placeholder={name}
                 value={typed}
                 autoComplete="off"
                 spellCheck={false}

@@ -115,6 +115,7 @@ function AddPeople({ documents }: { documents: readonly DocumentRow[] }) {
                     <input
                         ref={input}
                         id={id}
+                        data-first
                         type="email"
                         multiple
                         inputMode="email"

@@ -8,10 +8,14 @@ export interface Format {
     date(moment: string | number | Date): string;
     dateTime(moment: string | number | Date): string;
     time(moment: string | number | Date): string;
+    /** Hours and minutes. */
+    clock(moment: string | number | Date): string;
     /** How long ago, as short as a column allows: `now`, `14 min`, `3 h`, `Yesterday`, `18 Nov`. */
     ago(moment: string, now?: number): string;
     /** How long something will last, e.g. `2 min`. */
     duration(seconds: number): string;
+    /** A measured time, e.g. `0.4 sec`. */
+    seconds(seconds: number): string;
     list(parts: string[]): string;
 }
 
@@ -29,6 +33,7 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
     const dates = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
     const yearDates = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" });
     const dateTimes = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+    const clocks = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
     const times = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
     const lists = new Intl.ListFormat(locale, { type: "conjunction" });
     const units = new Map<string, Intl.NumberFormat>();
@@ -75,6 +80,7 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
         },
         date,
         dateTime: (moment) => dateTimes.format(new Date(moment)),
+        clock: (moment) => clocks.format(new Date(moment)),
         time: (moment) => times.format(new Date(moment)),
         ago: (moment, instant = Date.now()) => {
             const then = new Date(moment);
@@ -96,6 +102,7 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
             if (seconds < 172_800) return unit("hour", 0).format(Math.round(seconds / 3600));
             return unit("day", 0, "long").format(Math.round(seconds / 86_400));
         },
+        seconds: (seconds) => (seconds < 60 ? unit("second", seconds < 10 ? 1 : 0).format(seconds) : unit("minute", 0).format(Math.round(seconds / 60))),
         list: (parts) => lists.format(parts),
     };
 }
