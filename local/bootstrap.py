@@ -49,6 +49,9 @@ def main(root: str, arguments: Sequence[str]) -> NoReturn:
         sys.exit(130)
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
     environment["PYTHONPATH"] = root
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        # every service of every start would compile all its libraries anew; the checkout stays clean nevertheless
+        environment.setdefault("PYTHONPYCACHEPREFIX", str(setup.venv / "cache" / "bytecode"))
     # -P: a folder named jobs where the caller stands must not be taken for ours
     os.execve(setup.python, [str(setup.python), "-P", "-m", "jobs.cli", *arguments], environment)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from local.errors import NotInstalled, StackError
-from local.tokens import new_signing_key
+from local.signing_key import new_signing_key
 
 __all__ = [
     "DEFAULT_STORAGE_LIMIT",

@@ -54,4 +54,6 @@ def clean_environment() -> dict[str, str]:
         others = kept.get(name, "")
         kept[name] = f"{LOOPBACK},{others}" if others else LOOPBACK
     kept.pop("PYTHONHOME", None)
+    if kept.pop("PYTHONDONTWRITEBYTECODE", None):  # see local/bootstrap.py, which a test may have passed by
+        kept.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".venv" / "cache" / "bytecode"))
     return {**kept, "PYTHONPATH": str(ROOT)}

@@ -12,15 +12,17 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import psycopg
-from psycopg import sql
 
 from local.errors import ServiceFailed, StackError
 from local.installation import ROOT_DATA, Installation
 from local.packages import NODE_MODULES, ROOT, clean_environment, node, platform_name
 from local.service import Service, end, launch, wait_until
+
+if TYPE_CHECKING:  # loaded where it is used: while the server starts there is time for it
+    import psycopg
 
 __all__ = ["create_cluster", "is_prepared", "prepare_database", "remove_cluster", "running", "service"]
 
@@ -109,6 +111,8 @@ def running(installation: Installation) -> Iterator[None]:
 
 def is_prepared(installation: Installation, database: str = "postgres") -> bool:
     """Tell whether a database was made by `prepare_database`, to its end. Needs a running server."""
+    import psycopg
+
     with psycopg.connect(installation.database_url(SUPERUSER, "template1"), autocommit=True) as connection:
         description = connection.execute(
             "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", [database]
@@ -122,6 +126,9 @@ def prepare_database(installation: Installation, database: str = "postgres") -> 
     A database whose preparation was interrupted is made anew. Needs a running server; raises ServiceFailed if one of
     the parts' own schemas cannot be made.
     """
+    import psycopg
+    from psycopg import sql
+
     if is_prepared(installation, database):
         return False
     name = sql.Identifier(database)
@@ -150,11 +157,15 @@ def remove_cluster(installation: Installation) -> None:
 
 def _execute_file(url: str, file: Path) -> None:
     """Run a whole SQL file in one transaction."""
+    import psycopg
+
     with psycopg.connect(url) as connection:
         connection.execute(file.read_bytes())
 
 
 def _set_passwords(connection: psycopg.Connection, installation: Installation) -> None:
+    from psycopg import sql
+
     for role, password in installation.secrets.passwords.items():
         if connection.execute("select from pg_roles where rolname = %s", [role]).fetchone() is not None:
             statement = sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password))
@@ -223,6 +234,8 @@ def _run_initdb(installation: Installation, data: Path, user: tuple[int, int] | 
 
 
 def _is_ready(installation: Installation) -> bool:
+    import psycopg
+
     try:
         psycopg.connect(installation.database_url(SUPERUSER, "template1"), connect_timeout=2).close()
     except psycopg.OperationalError:

@@ -8,9 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
-from psycopg import sql
-
 from local.errors import ServiceFailed, StackError
 from local.installation import Installation
 from local.packages import ROOT, clean_environment
@@ -64,6 +61,9 @@ def forget_schema(installation: Installation) -> None:
 
 def let_runner_in(installation: Installation) -> None:
     """Give the runner's role, which migrations make without one, its password."""
+    import psycopg
+    from psycopg import sql
+
     with psycopg.connect(installation.database_url("postgres"), autocommit=True) as connection:
         password = sql.Literal(installation.secrets.passwords[RUNNER])
         connection.execute(sql.SQL("alter role {} login password {}").format(sql.Identifier(RUNNER), password))
@@ -80,6 +80,7 @@ def make_demo_users(installation: Installation) -> None:
     Raises ServiceFailed if Auth refuses.
     """
     import httpx  # a third of a second that only the first start spends
+    import psycopg
 
     key = installation.secrets.secret_key
     with httpx.Client(base_url=installation.auth_issuer, headers={"apikey": key}, timeout=30, trust_env=False) as auth:
@@ -124,6 +125,8 @@ def _read_applied(installation: Installation) -> str | None:
 
 
 def _run_file(installation: Installation, file: Path) -> None:
+    import psycopg
+
     text = file.read_text(encoding="utf-8-sig")
     try:
         # outside a transaction of ours: the file may begin and commit by itself; if it does not, it is one

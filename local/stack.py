@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import installation as installations
-from local import state, web
+from local import state
 from local.errors import NotInstalled, StackError
 from local.installation import Installation
 from local.ports import settle_ports
 from local.state import StackState
-from local.supervisor import Supervisor
 
 __all__ = ["ALREADY_RUNNING", "AlreadyRunning", "Options", "main", "settle", "supervise"]
 
@@ -43,6 +42,8 @@ def supervise(data_dir: Path, options: Options, watch: Callable[[StackState], No
     `watch` hears of every change of the state, which is also recorded in the data folder. Must run on the main thread.
     Raises AlreadyRunning, or StackError after everything that was started has ended.
     """
+    from local.supervisor import Supervisor  # not for those who only start one in the background
+
     data_dir = data_dir.resolve()
     try:
         with state.supervision(data_dir) as ours:
@@ -92,6 +93,8 @@ def settle(data_dir: Path, options: Options) -> Installation:
             storage_limit=options.storage_limit or installations.DEFAULT_STORAGE_LIMIT,
             schema_file=options.schema_file,
         )
+    from local import web
+
     wanted = options.schema_file.resolve() if options.schema_file else None
     if wanted is not None and wanted != found.schema_file:
         raise StackError(

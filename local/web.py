@@ -19,20 +19,18 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import uvicorn
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Route
+from typing import TYPE_CHECKING
 
 from local.errors import ServiceFailed, StackError
 from local.installation import Installation, load
 from local.mail import messages
 from local.packages import ROOT, clean_environment, node
 from local.service import Service, answers
+
+if TYPE_CHECKING:  # a supervisor builds the client and starts its server, but serves nothing itself
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response as AnyResponse
 
 __all__ = ["build", "create_app", "has_client", "main", "needs_build", "origins", "read_config", "service"]
 
@@ -140,6 +138,12 @@ class _File:
 
 def create_app(dist: Path, installation: Installation) -> Starlette:
     """The client's files, its settings and the caught mails; a path of the client itself answers with its page."""
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+    from starlette.routing import Route
+
     files = {file.relative_to(dist).as_posix(): _read(file, dist) for file in dist.rglob("*") if file.is_file()}
     files.pop(STAMP, None)
     config = read_config(installation)
@@ -153,21 +157,21 @@ def create_app(dist: Path, installation: Installation) -> Starlette:
         "Content-Security-Policy": policy,
     }
 
-    async def settings(request: Request) -> Response:
+    async def settings(request: Request) -> AnyResponse:
         return JSONResponse(config, headers={"Cache-Control": NEVER, **shared})
 
-    async def health(request: Request) -> Response:
+    async def health(request: Request) -> AnyResponse:
         return PlainTextResponse("ok", headers={"Cache-Control": NEVER})
 
-    async def receive_shared(request: Request) -> Response:
+    async def receive_shared(request: Request) -> AnyResponse:
         # the service worker takes what other apps share; where it is not there yet, the person begins at the library
         return RedirectResponse("/", 303)
 
-    async def mails(request: Request) -> Response:
+    async def mails(request: Request) -> AnyResponse:
         headers = {"Cache-Control": NEVER, **shared}
         return HTMLResponse(_list_mails(installation), headers=headers)
 
-    async def page(request: Request) -> Response:
+    async def page(request: Request) -> AnyResponse:
         path = request.path_params["path"]
         file = files.get(path)
         if file is None:
@@ -231,6 +235,8 @@ def _hash_sources() -> str:
 
 def main() -> None:
     """Read the installation and serve until SIGTERM."""
+    import uvicorn
+
     parser = argparse.ArgumentParser(prog="python -m local.web", description="The web client of a local stack.")
     parser.add_argument("--data-dir", type=Path, required=True)
     arguments = parser.parse_args()

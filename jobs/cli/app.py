@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib
 import os
 import platform
 import sys
@@ -12,17 +12,32 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from jobs.cli import bench, database, doctor, jobs, main_job, schedule, stack, tests, users
 from jobs.cli.output import DEFAULT_DATA_DIR, ROOT, DataDir, Json, answer, guarded, notice, write_json
 from jobs.errors import NotReadyError
 
 __all__ = ["build", "main"]
 
+# every room and its verbs, in the order in which `--help` shows them
+ROOMS = {
+    "stack": ("up", "down", "status", "reset", "mail"),
+    "main_job": ("try",),
+    "doctor": ("doctor",),
+    "database": ("db",),
+    "jobs": ("jobs",),
+    "schedule": ("schedule",),
+    "users": ("users",),
+    "tests": ("test",),
+    "bench": ("bench",),
+}
+OWN_VERBS = ("keys", "version")
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 
 
-def build() -> typer.Typer:
-    """Assemble the application from its rooms, in the order in which `--help` shows them."""
+def build(verb: str | None = None) -> typer.Typer:
+    """Assemble the application: of the one room that knows `verb`, else of all.
+
+    A room brings its libraries along, together a second's worth of them that `status` and `up` need not wait for.
+    """
     app = typer.Typer(
         name="instashare",
         help="Share documents on Supabase: the stack, the main job, and the tools of an operator.",
@@ -31,8 +46,9 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    for room in (stack, main_job, doctor, database, jobs, schedule, users, tests, bench):
-        room.register(app)
+    known = [room for room, verbs in ROOMS.items() if verb in verbs]
+    for room in known if known or verb in OWN_VERBS else ROOMS:
+        importlib.import_module(f"jobs.cli.{room}").register(app)
 
     @app.command(rich_help_panel="Operating")
     @guarded
@@ -48,6 +64,8 @@ def build() -> typer.Typer:
     @guarded
     def version(as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
         """Print the version of InstaShare and of what it runs on."""
+        import importlib.metadata
+
         with (ROOT / "pyproject.toml").open("rb") as file:
             number = tomllib.load(file)["project"]["version"]
         facts = {
@@ -85,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     own = given[: given.index("--")] if "--" in given else given
     _spare_loopback()
     try:
-        code = build()(args=given or ["--help"], prog_name="instashare", standalone_mode="--json" not in own)
+        app = build(given[0] if given else None)
+        code = app(args=given or ["--help"], prog_name="instashare", standalone_mode="--json" not in own)
     except typer.TyperException as error:
         cure = "See `instashare --help`, or --help after any verb."
         write_json({"error": {"code": "wrong_usage", "message": error.format_message(), "cure": cure}})

@@ -21,6 +21,7 @@ from postgrest.exceptions import APIError
 
 from local import installation
 from local.installation import free_port
+from local.signing_key import new_signing_key
 from local.tokens import Issuer
 from tests.e2e.conftest import LOCAL_TEST_SETTINGS, Account, Stack, instashare
 
@@ -188,7 +189,7 @@ def test_a_bad_token_is_refused_and_never_anonymous(stack: Stack, person: Accoun
     known = {
         "tampered": f"{head}.{body}.{signature[::-1]}",
         "expired": issuer.access_token({**claims, "exp": int(time.time()) - 3600}),
-        "foreign": Issuer(installation.new_signing_key(), found.auth_issuer).access_token(claims),
+        "foreign": Issuer(new_signing_key(), found.auth_issuer).access_token(claims),
         "unsigned": f"eyJhbGciOiJub25lIn0.{body}.",
     }
     # past the gateway, which refuses some of these by itself
