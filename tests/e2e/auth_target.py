@@ -13,7 +13,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,14 +41,16 @@ class AuthTarget:
     secret_key: str
     admin_database_url: str
     mail_dir: Path
+    # one for all clients, closed at the end: supabase-py has no way to close its own
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, follow_redirects=True))
 
     def anonymous(self, flow: Literal["implicit", "pkce"] = "implicit") -> Client:
         """A supabase-py client with the publishable key; `flow` is how mailed links come back."""
-        return create_client(self.supabase_url, self.publishable_key, SyncClientOptions(flow_type=flow))
+        return create_client(self.supabase_url, self.publishable_key, SyncClientOptions(flow_type=flow, httpx_client=self.http))
 
     def admin(self) -> Client:
         """A supabase-py client with the secret key."""
-        return create_client(self.supabase_url, self.secret_key)
+        return create_client(self.supabase_url, self.secret_key, SyncClientOptions(httpx_client=self.http))
 
     def database(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A superuser's connection."""
@@ -106,13 +108,15 @@ def running(folder: Path, *options: str, environment: dict[str, str] | None = No
         started = cli("up", "--detach", "--port", str(free_port()), "--schema", str(schema), *options)
         assert started.returncode == 0, started.stdout + started.stderr
         status = json.loads(cli("status", "--json").stdout)
-        yield AuthTarget(
+        target = AuthTarget(
             status["supabase_url"],
             status["publishable_key"],
             status["secret_key"],
             status["admin_database_url"],
             folder / "data" / "mail",
         )
+        with target.http:
+            yield target
     finally:
         cli("down")
         cli("reset", "--yes")
