@@ -46,7 +46,8 @@ class AuthTarget:
 
     def anonymous(self, flow: Literal["implicit", "pkce"] = "implicit") -> Client:
         """A supabase-py client with the publishable key; `flow` is how mailed links come back."""
-        return create_client(self.supabase_url, self.publishable_key, SyncClientOptions(flow_type=flow, httpx_client=self.http))
+        options = SyncClientOptions(flow_type=flow, httpx_client=self.http)
+        return create_client(self.supabase_url, self.publishable_key, options)
 
     def admin(self) -> Client:
         """A supabase-py client with the secret key."""
