@@ -17,7 +17,7 @@ __all__ = ["plan", "register"]
 
 DEFAULT_TIERS = ("unit", "db", "e2e", "conformance")
 FURTHER_TIERS = ("web", "mobile", "chaos", "long")
-NOT_BUILT = ("web", "mobile")
+NOT_BUILT = ("mobile",)
 CHECKS = (
     ("ruff check", ("-m", "ruff", "check", "--quiet", "--output-format", "concise", ".")),
     ("ruff format", ("-m", "ruff", "format", "--check", "--output-format", "concise", ".")),
@@ -75,7 +75,7 @@ def plan(names: list[str]) -> tuple[bool, list[str], str]:
     """
     known = (*DEFAULT_TIERS, *FURTHER_TIERS)
     if "all" in names:
-        names = ["checks", *DEFAULT_TIERS, "chaos", "long"]
+        names = ["checks", *DEFAULT_TIERS, "web", "chaos", "long"]
     for name in names:
         if name not in (*known, "checks"):
             raise UsageError(

@@ -32,7 +32,7 @@ def test_checks_alone() -> None:
     assert plan(["checks"])[:2] == (True, [])
 
 
-@pytest.mark.parametrize("tier", ["web", "mobile"])
+@pytest.mark.parametrize("tier", ["mobile"])
 def test_not_built(tier: str) -> None:
     with pytest.raises(NotReadyError):
         plan(["unit", tier])

@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { CalendarClock, ListChecks, LogOut, ScrollText, Shield } from "lucide-react";
 import { type FormEvent, useEffect, useState } from "react";
-import { Link } from "wouter";
+import { Link, useLocation } from "wouter";
 import { asFault, restFault } from "../client/faults";
 import { keys } from "../client/keys";
 import { useStore } from "../client/store";
@@ -26,6 +26,7 @@ import { signOut, usePerson } from "./session";
 export function Account() {
     const text = useText();
     const person = usePerson();
+    const [, go] = useLocation();
     const phone = useWidth() === "phone";
     const profile = useProfile();
     const { isAdmin } = useRoles();
@@ -74,7 +75,7 @@ export function Account() {
                 <section>
                     <h2>{text.account.session}</h2>
                     <div className={styles.actions}>
-                        <Button icon={LogOut} onClick={() => void signOut()}>
+                        <Button icon={LogOut} onClick={() => void signOut().then(() => go("/sign-in", { replace: true }))}>
                             {text.entry.signOut}
                         </Button>
                     </div>
@@ -242,6 +243,7 @@ function Appearance() {
 function CloseAccount({ email }: { email: string }) {
     const text = useText();
     const online = useOnline();
+    const [, go] = useLocation();
     const [open, setOpen] = useState(false);
     const [typed, setTyped] = useState("");
     const [busy, setBusy] = useState(false);
@@ -257,6 +259,7 @@ function CloseAccount({ email }: { email: string }) {
         if (error) return setFault(sentence(restFault(error, status), text));
         tell(text.account.closed);
         await signOut();
+        go("/sign-in", { replace: true });
     }
 
     return (

@@ -1,5 +1,5 @@
 import { useQueries } from "@tanstack/react-query";
-import { useRef } from "react";
+import { useMemo, useRef } from "react";
 import { unwrap } from "../client/faults";
 import { keys } from "../client/keys";
 import { supabase } from "../client/supabase";
@@ -30,22 +30,25 @@ export async function readAccess(documents: readonly string[]): Promise<Access[]
     }));
 }
 
-/** Who has access to the documents of the loaded pages. */
+const NOBODY: readonly Access[] = [];
+
+/** Who has access to the documents of the loaded pages; what was known stays until its page is asked anew. */
 export function useAccess(person: string, pages: readonly Page[]): ReadonlyMap<string, readonly Access[]> {
-    const known = useRef(new Map<string, readonly Access[]>());
-    useQueries({
-        queries: pages
-            .map((page) => page.rows.map((row) => row.id))
-            .filter((ids) => ids.length > 0)
-            .map((ids) => ({
-                queryKey: keys.accessOf(person, ids),
-                queryFn: async () => {
-                    const found = Map.groupBy(await readAccess(ids), (one) => one.documentId);
-                    for (const id of ids) known.current.set(id, found.get(id) ?? []);
-                    return found.size;
-                },
-            })),
-        combine: (results) => results.reduce((sum, result) => sum + (result.dataUpdatedAt ?? 0), 0),
+    const known = useRef<ReadonlyMap<string, readonly Access[]>>(new Map());
+    const asked = pages.map((page) => page.rows.map((row) => row.id)).filter((ids) => ids.length > 0);
+    const answers = useQueries({
+        queries: asked.map((ids) => ({ queryKey: keys.accessOf(person, ids), queryFn: () => readAccess(ids) })),
+        combine: (results) => results.map((result) => result.data),
     });
-    return known.current;
+    // biome-ignore lint/correctness/useExhaustiveDependencies: the answers follow what was asked
+    return useMemo(() => {
+        const next = new Map(known.current);
+        answers.forEach((answer, at) => {
+            if (!answer) return;
+            const found = Map.groupBy(answer, (one) => one.documentId);
+            for (const id of asked[at] ?? []) next.set(id, found.get(id) ?? NOBODY);
+        });
+        known.current = next;
+        return next;
+    }, [answers]);
 }

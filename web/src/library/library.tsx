@@ -50,6 +50,7 @@ export function Library() {
     const [sharing, setSharing] = useState<DocumentRow[] | null>(null);
     const [helping, setHelping] = useState(false);
     const anchor = useRef(0);
+    const focusNext = useRef<string | null>(null);
     const grid = useRef<HTMLDivElement>(null);
 
     const counts = useQuery({ queryKey: keys.counts(person), queryFn: readCounts }).data;
@@ -113,15 +114,25 @@ export function Library() {
 
     const remove = useCallback(
         (documents: readonly DocumentRow[]) => {
-            const first = state.current.rows.findIndex((row) => row.id === documents[0]?.id);
+            const gone = new Set(documents.map((one) => one.id));
+            const all = state.current.rows;
+            const first = all.findIndex((row) => gone.has(row.id));
+            const neighbour = all.slice(first).find((row) => !gone.has(row.id)) ?? all.slice(0, Math.max(0, first)).findLast((row) => !gone.has(row.id));
+            focusNext.current = neighbour?.id ?? null;
             setSelected(NOBODY);
             void deleteDocuments(person, documents);
-            requestAnimationFrame(() => {
-                if (state.current.rows.length > 0) focusRow(first);
-            });
         },
-        [person, focusRow],
+        [person],
     );
+
+    // focus stays in the list when its row goes
+    useEffect(() => {
+        const id = focusNext.current;
+        const at = id === null ? -1 : rows.findIndex((row) => row.id === id);
+        if (at < 0) return;
+        focusNext.current = null;
+        focusRow(at);
+    }, [rows, focusRow]);
 
     const actions = useMemo<RowActions>(() => {
         const select = (id: string, range: boolean) => {

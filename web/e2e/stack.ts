@@ -1,0 +1,129 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { test as base, expect, type Page } from "@playwright/test";
+import { createClient, type SupabaseClient } from "@supabase/supabase-js";
+import pg from "pg";
+
+/** The running stack, as `instashare status --json` tells of it. */
+export interface Stack {
+    web_url: string;
+    supabase_url: string;
+    backend_url: string;
+    publishable_key: string;
+    admin_database_url: string;
+    demo_users: { email: string; password: string; role: string }[];
+}
+
+export const stack: Stack = JSON.parse(readFileSync(process.env.WEB_TEST_STACK ?? "/dev/null", "utf8"));
+/** A second stack where addresses must be confirmed; null where there is none. */
+export const confirming: Stack | null = process.env.WEB_TEST_CONFIRMING ? JSON.parse(readFileSync(process.env.WEB_TEST_CONFIRMING, "utf8")) : null;
+
+export interface Person {
+    id: string;
+    email: string;
+    password: string;
+    client: SupabaseClient;
+    session: string;
+}
+
+let number = 0;
+
+export async function newPerson(first = "Marta", last = "Ferrer"): Promise<Person> {
+    const email = `${first.toLowerCase()}.${Date.now().toString(36)}${number++}@example.org`;
+    const password = "correct horse battery";
+    const client = createClient(stack.supabase_url, stack.publishable_key, { auth: { persistSession: false, autoRefreshToken: false } });
+    const { data, error } = await client.auth.signUp({ email, password, options: { data: { first_name: first, last_name: last } } });
+    if (error || !data.session || !data.user) throw error ?? new Error("no session");
+    return { id: data.user.id, email, password, client, session: JSON.stringify(data.session) };
+}
+
+/** One of the demo users, signed in. */
+export async function demo(role: string): Promise<Person> {
+    const user = stack.demo_users.find((one) => one.role === role);
+    if (!user) throw new Error(`no demo user is ${role}`);
+    const client = createClient(stack.supabase_url, stack.publishable_key, { auth: { persistSession: false, autoRefreshToken: false } });
+    const { data, error } = await client.auth.signInWithPassword(user);
+    if (error) throw error;
+    return { id: data.user.id, email: user.email, password: user.password, client, session: JSON.stringify(data.session) };
+}
+
+/** Opens a page as somebody who is signed in already. */
+export async function enter(page: Page, person: Person, path = "/"): Promise<void> {
+    await page.addInitScript((session) => {
+        if (!sessionStorage.getItem("entered")) localStorage.setItem("instashare.session", session);
+        sessionStorage.setItem("entered", "1");
+    }, person.session);
+    await page.goto(stack.web_url + path);
+}
+
+export async function sql<T extends pg.QueryResultRow>(text: string, ...values: unknown[]): Promise<T[]> {
+    const client = new pg.Client({ connectionString: stack.admin_database_url });
+    await client.connect();
+    try {
+        return (await client.query<T>(text, values)).rows;
+    } finally {
+        await client.end();
+    }
+}
+
+export interface Given {
+    name: string;
+    mimeType: string;
+    buffer: Buffer;
+}
+
+export function file(name: string, size = 20_000, seed = name): Given {
+    const buffer = Buffer.alloc(size);
+    for (let at = 0, state = seed.length * 7919 + 1; at < size; at++) {
+        state = (state * 1103515245 + 12345) & 0x7fffffff;
+        buffer[at] = state >> 16;
+    }
+    return { name, mimeType: "application/octet-stream", buffer };
+}
+
+export async function upload(page: Page, files: Given[] | string[]): Promise<void> {
+    const choosing = page.waitForEvent("filechooser");
+    await page.getByRole("button", { name: "Upload files" }).first().click();
+    await (await choosing).setFiles(files as Given[]);
+}
+
+export const row = (page: Page, name: string) => page.getByRole("row").filter({ has: page.locator(`[title="${name}"]`) });
+
+export async function ready(page: Page, name: string): Promise<void> {
+    await expect(row(page, name).getByText("Ready", { exact: true })).toBeVisible({ timeout: 45_000 });
+}
+
+/** Slows the page's network down, in bytes a second; null: as fast as it is. */
+export async function throttle(page: Page, bytesASecond: number | null): Promise<void> {
+    const session = await page.context().newCDPSession(page);
+    await session.send("Network.emulateNetworkConditions", {
+        offline: false,
+        latency: 0,
+        downloadThroughput: -1,
+        uploadThroughput: bytesASecond ?? -1,
+    });
+}
+
+/** The one entry of a ZIP: its name and bytes, read by another implementation than ours. */
+export function unzip(path: string): { name: string; bytes: Buffer } {
+    const code =
+        "import sys,zipfile,base64,json; z=zipfile.ZipFile(sys.argv[1]); n,=z.namelist(); print(json.dumps([n, base64.b64encode(z.read(n)).decode()]))";
+    const told = execFileSync(process.env.WEB_TEST_PYTHON ?? "python3", ["-c", code, path], { maxBuffer: 1 << 28 });
+    const [name, bytes] = JSON.parse(told.toString()) as [string, string];
+    return { name, bytes: Buffer.from(bytes, "base64") };
+}
+
+/** A page that fails its test when it throws, or when it asks for something that its policy forbids. */
+export const test = base.extend({
+    page: async ({ page }, use) => {
+        const faults: string[] = [];
+        page.on("pageerror", (error) => faults.push(error.message));
+        page.on("console", (message) => {
+            if (message.type() === "error" && !/Failed to load resource/.test(message.text())) faults.push(message.text());
+        });
+        await use(page);
+        expect(faults).toEqual([]);
+    },
+});
+
+export { expect };

@@ -1,0 +1,32 @@
+import { defineConfig } from "@playwright/test";
+
+export default defineConfig({
+    testDir: "e2e",
+    outputDir: process.env.WEB_TEST_OUTPUT ?? "../tests/web/pictures/failures",
+    timeout: 60_000,
+    expect: { timeout: 15_000 },
+    workers: 1,
+    fullyParallel: false,
+    forbidOnly: true,
+    reporter: process.env.WEB_TEST_REPORT ? [["json", { outputFile: process.env.WEB_TEST_REPORT }]] : [["list"]],
+    use: {
+        viewport: { width: 1440, height: 900 },
+        locale: "en-GB",
+        timezoneId: "UTC",
+        trace: "off",
+        screenshot: "only-on-failure",
+        acceptDownloads: true,
+        launchOptions: {
+            executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+            args: [
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        },
+    },
+});
