@@ -211,8 +211,8 @@ def test_old_history_and_old_events_are_forgotten(person: Account, database: Row
 
 def test_a_schedule_fires_by_itself_on_a_running_stack(database: Rows) -> None:
     row = database.execute(
-        "update public.scheduled_jobs set next_execution_at = now() - interval '1 second' where kind = 'abandon_uploads'"
-        " returning id, next_execution_at"
+        "update public.scheduled_jobs set next_execution_at = now() - interval '1 second'"
+        " where kind = 'abandon_uploads' returning id, next_execution_at"
     ).fetchone()
     assert row is not None
     done = wait_for(
