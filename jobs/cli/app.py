@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 
 from jobs.cli.output import DEFAULT_DATA_DIR, ROOT, DataDir, Json, answer, guarded, notice, write_json
-from jobs.errors import NotReadyError
 
 __all__ = ["build", "main"]
 
@@ -28,8 +27,8 @@ ROOMS = {
     "users": ("users",),
     "tests": ("test",),
     "bench": ("bench",),
+    "keys": ("keys", "version"),  # `version` is below; a room beside it, since typer makes one verb alone nameless
 }
-OWN_VERBS = ("keys", "version")
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 
 
@@ -47,18 +46,8 @@ def build(verb: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     known = [room for room, verbs in ROOMS.items() if verb in verbs]
-    for room in known if known or verb in OWN_VERBS else ROOMS:
+    for room in known or ROOMS:
         importlib.import_module(f"jobs.cli.{room}").register(app)
-
-    @app.command(rich_help_panel="Operating")
-    @guarded
-    def keys(as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
-        """Make or change a deployment's keys (not built yet)."""
-        raise NotReadyError(
-            "not_built",
-            "The verb `keys` is not built yet.",
-            "`instashare status --json` prints the local stack's keys.",
-        )
 
     @app.command(rich_help_panel="Development")
     @guarded

@@ -71,7 +71,6 @@ def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], tmp_path: Path, ar
 
 
 NOT_BUILT = [
-    ["keys"],
     ["bench", "web"],
     ["test", "mobile"],
     ["test", "mobile"],
