@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import signal
 import subprocess
@@ -16,17 +15,19 @@ from typing import Any
 import psutil
 
 from local import installation as installations
-from local import postgres, state
+from local import postgres, state, tidy
+from local.disk import find_full_disk
 from local.errors import NotInstalled, StackError
 from local.packages import ROOT, clean_environment
 from local.stack import ALREADY_RUNNING, Options
 from local.state import ServiceState, StackState
 
-__all__ = ["describe", "read_mails", "remove", "start", "stop", "wait_for"]
+__all__ = ["describe", "remove", "start", "stop", "wait_for"]
 
 Watch = Callable[[StackState], None]
 LOOK = 0.05  # seconds between two looks at the recorded state
 GONE = 2.0  # seconds in which a supervisor that just started must have recorded itself
+SILENT = 10.0  # seconds after which one that recorded nothing we understand never will
 STOP_SECONDS = 90.0
 # what an installation consists of; a data folder may hold other things, which stay
 PARTS = ("storage", "mail", "log", "applied", "demo_users_made", "runner.heartbeat", state.FILE, "installation.json")
@@ -63,10 +64,15 @@ def start(data_dir: Path, options: Options, watch: Watch) -> bool:
 
 
 def wait_for(data_dir: Path, watch: Watch) -> bool:
-    """Wait until somebody else's supervisor has the stack ready; False if it ends before."""
+    """Wait until somebody else's supervisor has the stack ready; False if it ends before.
+
+    Raises StackError if it is of another version, whose words are not understood.
+    """
     seen = time.monotonic()
     while time.monotonic() < seen + GONE:
         told = state.read(data_dir)
+        if told is None and (foreign := _find_foreign(data_dir)) is not None:
+            raise foreign
         if told and told.supervisor and told.supervisor.find():
             seen = time.monotonic()
             watch(told)
@@ -92,7 +98,9 @@ def stop(data_dir: Path, watch: Watch) -> bool:
                 return bool(state.clear_leftovers(data_dir)) or stopped
         if time.monotonic() > deadline:
             raise StackError(
-                "stop_failed", f"Something holds {data_dir / state.LOCK}.", "Try again, or end it: `fuser` names it."
+                "stop_failed",
+                f"A process that cannot be named holds {data_dir / state.LOCK}.",
+                f"End it by hand: `fuser {data_dir / state.LOCK}` or `lsof {data_dir / state.LOCK}` shows its number.",
             )
         time.sleep(LOOK)  # one that just started has not recorded itself yet
 
@@ -110,6 +118,7 @@ def remove(data_dir: Path) -> None:
     (found.data_dir / state.LOCK).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # something else lies in it, or it is mounted
         found.data_dir.rmdir()
+    tidy.tidy(postgres.programs())
 
 
 def describe(data_dir: Path) -> dict[str, Any]:
@@ -143,25 +152,17 @@ def describe(data_dir: Path) -> dict[str, Any]:
     told = state.read(data_dir)
     alive = state.find_supervisor(data_dir) is not None
     services = told.services if told else {}
+    foreign = _find_foreign(data_dir) if told is None else None
+    error = {"code": foreign.code, "message": foreign.message, "cure": foreign.cure} if foreign else None
     return {
-        "state": told.state if told and alive else "stopped",
+        "state": (told.state if told else "degraded" if foreign else "starting") if alive else "stopped",
         **settings,
         "demo_users": users,
         "services": {name: _describe_service(service, alive) for name, service in services.items()},
         "data_dir": str(data_dir.resolve()),
         "log_dir": str(data_dir.resolve() / "log"),
-        "error": told.error if told and not alive else None,
+        "error": told.error if told and not alive else error,
     }
-
-
-def read_mails(data_dir: Path) -> list[dict[str, Any]]:
-    """The mails that Auth would have sent, newest last: to, subject, sent_at, text, html."""
-    folder = installations.load(data_dir).mail_dir
-    mails = []
-    for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        with contextlib.suppress(OSError, ValueError):  # the oldest are pruned while we read
-            mails.append(json.loads(file.read_text()))
-    return mails
 
 
 def _spawn(data_dir: Path, options: Options) -> subprocess.Popen[bytes]:
@@ -187,7 +188,7 @@ def _spawn(data_dir: Path, options: Options) -> subprocess.Popen[bytes]:
                 start_new_session=True,
             )
     except OSError as error:
-        raise StackError(
+        raise find_full_disk(data_dir) or StackError(
             "data_dir_unwritable",
             f"The data folder {data_dir} cannot be written: {error.strerror}.",
             "Name a folder of your own with --data-dir.",
@@ -205,9 +206,24 @@ def _end_supervisor(supervisor: psutil.Process, data_dir: Path, watch: Watch, de
             time.sleep(LOOK)
 
 
+def _find_foreign(data_dir: Path) -> StackError | None:
+    """The error for a stack that runs, and not only since a moment, but records nothing that we understand."""
+    supervisor = state.find_supervisor(data_dir) if state.read(data_dir) is None else None
+    with contextlib.suppress(psutil.Error):
+        if supervisor is not None and time.time() - supervisor.create_time() > SILENT:
+            return StackError(
+                "other_version",
+                f"The stack of {data_dir} is run by another version of InstaShare.",
+                "End it with `./instashare down`, then start it again.",
+            )
+    return None
+
+
 def _read_failure(data_dir: Path, told: StackState | None) -> StackError:
     if told is not None and told.error is not None:
         return StackError(told.error["code"], told.error["message"], told.error["cure"])
+    if (full := find_full_disk(data_dir)) is not None:  # nothing could be recorded
+        return full
     log = data_dir / "log" / "supervisor.log"
     lines = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
     return StackError("stack_failed", lines[0] if lines else "The stack was stopped while it started.", f"Read {log}.")

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from local.disk import find_full_disk
 from local.errors import NotInstalled, StackError
 from local.signing_key import new_signing_key
 
@@ -220,7 +221,7 @@ def create(
         )
         save(installation)
     except OSError as error:
-        raise StackError(
+        raise find_full_disk(data_dir) or StackError(
             "data_dir_unwritable",
             f"The data folder {data_dir} cannot be written: {error.strerror}.",
             "Name a folder of your own with --data-dir.",

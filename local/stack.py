@@ -11,6 +11,7 @@ from pathlib import Path
 
 from local import installation as installations
 from local import state
+from local.disk import find_full_disk
 from local.errors import NotInstalled, StackError
 from local.installation import Installation
 from local.ports import settle_ports
@@ -46,15 +47,15 @@ def supervise(data_dir: Path, options: Options, watch: Callable[[StackState], No
 
     data_dir = data_dir.resolve()
     try:
-        with state.supervision(data_dir) as ours:
+        with state.supervision(data_dir, sign=True) as ours:
             if not ours:
                 raise AlreadyRunning("already_running", f"The stack of {data_dir} is already running.")
             Supervisor(data_dir, lambda: settle(data_dir, options), watch).run()
     except OSError as error:
-        raise StackError(
+        raise find_full_disk(data_dir) or StackError(
             "data_dir_unwritable",
             f"The data folder {data_dir} cannot be used: {error.strerror or error} ({error.filename}).",
-            "Free some disk space, or name a folder of your own with --data-dir.",
+            "Name a folder of your own with --data-dir.",
         ) from error
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,24 +101,26 @@ def write(data_dir: Path, state: StackState) -> bool:
 
 
 def read(data_dir: Path) -> StackState | None:
-    """The state recorded last, None if there is none (or it is damaged, which is as good as none)."""
+    """The state recorded last, None if there is none (or it is damaged, which is as good as none).
+
+    One that another version recorded is understood as far as it goes.
+    """
     try:
         kept = json.loads((data_dir / FILE).read_text())
-        services = {
-            name: ServiceState(**{**service, "process": _identity(service["process"])})
-            for name, service in kept["services"].items()
-        }
-        supervisor = _identity(kept["supervisor"])
-        return StackState(kept["state"], supervisor, kept["step"], services, kept["error"])
-    except (OSError, ValueError, KeyError, TypeError):
+        services = {str(name): _read_service(str(name), service) for name, service in kept["services"].items()}
+        return StackState(
+            kept["state"], _identity(kept["supervisor"]), kept.get("step", ""), services, kept.get("error")
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 @contextlib.contextmanager
-def supervision(data_dir: Path) -> Iterator[bool]:
+def supervision(data_dir: Path, sign: bool = False) -> Iterator[bool]:
     """Hold the lock of a data folder for the time of a `with` block; False if another supervisor has it.
 
-    The kernel releases it with the process, however that ends, and children do not inherit it.
+    The kernel releases it with the process, however that ends, and children do not inherit it. With `sign` the file
+    says who holds it.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -128,15 +130,21 @@ def supervision(data_dir: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
         else:
+            if sign:
+                _sign(descriptor)
             yield True
     finally:
         os.close(descriptor)
 
 
 def find_supervisor(data_dir: Path) -> psutil.Process | None:
-    """The living supervisor of a data folder, if there is one."""
+    """The living supervisor of a data folder, if there is one.
+
+    It is whoever recorded itself, else whoever holds the lock: what another version recorded may be unreadable.
+    """
     state = read(data_dir)
-    return state.supervisor.find() if state and state.supervisor else None
+    recorded = state.supervisor.find() if state and state.supervisor else None
+    return recorded or _find_holder(data_dir / LOCK)
 
 
 def clear_leftovers(data_dir: Path, watch: Callable[[str], None] = lambda _: None) -> list[str]:
@@ -163,6 +171,37 @@ def clear_leftovers(data_dir: Path, watch: Callable[[str], None] = lambda _: Non
                 process.wait(5)
         kill_group(process.pid)
     return ended
+
+
+def _sign(descriptor: int) -> None:
+    own = ProcessId.of(os.getpid())
+    with contextlib.suppress(OSError):  # a full disk: the kernel's list names us too
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(asdict(own)).encode() if own else b"", 0)
+
+
+def _find_holder(lock: Path) -> psutil.Process | None:
+    """The supervisor that holds a lock file's lock: who signed it, or on Linux whom the kernel names."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        signed = _identity(json.loads(lock.read_text()))
+        if signed is not None and (process := signed.find()) is not None:
+            return process
+    with contextlib.suppress(OSError, ValueError, IndexError, psutil.Error):  # proc(5), "/proc/locks"
+        number = lock.stat().st_ino
+        for line in Path("/proc/locks").read_text().splitlines():
+            words = line.split()
+            if words[1] == "FLOCK" and words[3] == "WRITE" and words[5].endswith(f":{number}"):
+                process = psutil.Process(int(words[4]))
+                supervises = {"local.stack", "up"} & set(process.cmdline())  # `down` takes the lock too
+                if supervises and any(Path(file.path) == lock.resolve() for file in process.open_files()):
+                    return process
+    return None
+
+
+def _read_service(name: str, kept: dict[str, Any]) -> ServiceState:
+    known = {one.name for one in fields(ServiceState)}
+    told = {key: value for key, value in kept.items() if key in known}
+    return ServiceState(**{**told, "name": name, "process": _identity(kept.get("process"))})
 
 
 def _identity(kept: dict[str, Any] | None) -> ProcessId | None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from local import postgres, setup, state, web
+from local import postgres, setup, state, tidy, web
+from local.disk import find_full_disk
 from local.errors import ServiceFailed, StackError
 from local.installation import Installation
 from local.logs import last_words, rotate
@@ -55,6 +56,7 @@ class Supervisor:
     def __init__(self, data_dir: Path, settle: Callable[[], Installation], watch: Callable[[StackState], None]) -> None:
         self._data_dir, self._settle, self._watch = data_dir, settle, watch
         self._state = StackState("starting", ProcessId.of(os.getpid()))
+        self._installation: Installation | None = None
         self._running: dict[str, _Running] = {}
         self._signals = 0
         self._wakeups = os.pipe()
@@ -74,9 +76,11 @@ class Supervisor:
                 if self._signals:  # Ctrl-C reaches the programs that prepare the database too, and fails them
                     self._stop()
                     return
-                told = error if isinstance(error, StackError) else StackError("stack_failed", repr(error))
+                told = self._explain(error)
                 self._stop({"code": told.code, "message": told.message, "cure": told.cure})
-                raise
+                if told is error:
+                    raise
+                raise told from error
 
     # starting ----------------------------------------------------------------------------------------------------
 
@@ -98,8 +102,10 @@ class Supervisor:
             )
             self._state.services[service.name] = told
             self._running[service.name] = _Running(service, told)
-        self._step("Making the database")
-        postgres.create_cluster(installation)
+        if postgres.needs_cluster(installation):
+            self._step("Making the database")
+            postgres.create_cluster(installation)
+        tidy.claim(installation)
         self._bring_up("postgres")
         if not postgres.is_prepared(installation):
             self._step("Giving the database a hosted project's roles")
@@ -124,6 +130,20 @@ class Supervisor:
             setup.make_demo_users(installation)
         self._state.state = "ready"
         self._step("")
+        tidy.tidy(postgres.programs())
+
+    def _explain(self, error: BaseException) -> StackError:
+        """What a failure means to a person: on a full disk everything fails, each in its own words."""
+        folders = [self._data_dir, *([self._installation.postgres_data] if self._installation else [])]
+        if isinstance(error, StackError):
+            return find_full_disk(*folders) or error
+        if isinstance(error, OSError):
+            return find_full_disk(*folders) or StackError(
+                "data_dir_unwritable",
+                f"The data folder {self._data_dir} cannot be used: {error.strerror or error} ({error.filename}).",
+                "Name a folder of your own with --data-dir.",
+            )
+        return find_full_disk(*folders) or StackError("stack_failed", repr(error))
 
     def _bring_up(self, *names: str) -> None:
         """Start these services together and wait until all are ready; raises ServiceFailed if one ends or is late."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from jobs.cli.output import DEFAULT_DATA_DIR, DataDir, Json, answer, guarded, no
 from jobs.cli.progress import Progress
 from jobs.errors import UsageError
 from local import control, installation
+from local.mail import messages
 from local.stack import AlreadyRunning, Options, supervise
 from local.state import StackState
 
@@ -112,17 +114,17 @@ def mail(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Show the mails that Auth would have sent, the newest last."""
-    wanted = to.lower() if to else None
-    mails = [one for one in control.read_mails(data_dir) if wanted in (None, str(one["to"]).lower())][-limit:]
+    mails = messages(installation.load(data_dir).mail_dir, to)[-limit:]
 
     def show(console: Console) -> None:
         if not mails:
             console.print("No mail was sent.")
         for one in mails:
-            console.rule(f"{escape(one['sent_at'])}  to {escape(one['to'])}", align="left")
-            console.print(f"[bold]{escape(one['subject'])}[/]\n{escape(str(one.get('text') or one.get('html') or ''))}")
+            console.rule(f"{one.sent_at:%Y-%m-%d %H:%M:%S} UTC  to {escape(one.to)}", align="left")
+            console.print(f"[bold]{escape(one.subject)}[/]\n{escape(one.text)}")
 
-    answer({"mails": mails}, as_json, show)
+    told = [{**asdict(one), "sent_at": one.sent_at.isoformat()} for one in mails]
+    answer({"mails": told}, as_json, show)
 
 
 def _run_in_foreground(data_dir: Path, options: Options, as_json: bool) -> None:
