@@ -250,7 +250,8 @@ def test_a_runner_between_two_installations_refuses_and_sweeps_nothing(
                     "create function jobs.installation_id() returns uuid language sql as 'select gen_random_uuid()'"
                 )
             ended = subprocess.run(
-                [sys.executable, "-m", "jobs.runner"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+                [sys.executable, "-m", "jobs.runner"],
+                cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
                 env={
                     **os.environ, "SUPABASE_URL": stack.supabase_url, "SUPABASE_SECRET_KEY": stack.secret_key,
                     "DATABASE_URL": own.rsplit("/", 1)[0] + f"/{other}",
