@@ -15,6 +15,7 @@ from local.gateway.app import Gateway
 from local.gateway.auth import AuthGate
 from local.gateway.keys import Keys
 from local.gateway.limits import RateLimits
+from local.gateway.server import configuration
 from local.gateway.upstream import Upstream
 from local.installation import Installation, load
 from local.storage.app import create_app
@@ -61,21 +62,10 @@ def main() -> None:
         sys.exit(str(error))
     hosts = tuple(name.strip() for name in os.environ.get("GATEWAY_HOSTS", "").split(",") if name.strip())
     app = build(installation, rate_limits=os.environ.get("AUTH_RATE_LIMITS") == "on", hosts=hosts)
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=installation.ports.gateway,
-        loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        log_config=None,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=6,
-    )
+    server = uvicorn.Server(configuration(app, installation.ports.gateway))
+    server.run()
+    if not server.started:
+        sys.exit(3)
 
 
 if __name__ == "__main__":

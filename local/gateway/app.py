@@ -27,7 +27,8 @@ STORAGE = "/storage/v1"
 HEADER_LIMIT = 32 * 1024
 REST_BODY_LIMIT = 16 << 20
 RETRY = {"retry-after": "2"}
-DOT_SEGMENT = re.compile(r"(^|/)\.{1,2}(/|$)")
+# what a part behind might read as another path: dot segments, empty ones, encoded slashes, and backslashes (WHATWG URL)
+TRICK = re.compile(r"/\.{1,2}(/|$)|//|\\")
 
 
 class StorageApp(Protocol):
@@ -113,8 +114,8 @@ class Gateway:
             await respond(send, 200, {"status": "ok"}, head=scope["method"] == "HEAD")
         elif _under(path, STORAGE):
             await self._to_storage(scope, receive, send)
-        elif DOT_SEGMENT.search(unquote(path)):
-            raise Refusal(400, "The path must not hold the segments `.` and `..`.")
+        elif _under(path, AUTH, REST) and (TRICK.search(unquote(path)) or "%2f" in path.lower()):
+            raise Refusal(400, "The path must not hold empty segments, `.`, `..`, backslashes or encoded slashes.")
         elif _under(path, AUTH):
             inner = {**scope, "headers": _forwarded(scope, AUTH)}
             await self._auth(inner, receive, send, path[len(AUTH) :].rstrip("/") or "/")
@@ -129,7 +130,10 @@ class Gateway:
 
     def _inspect(self, headers: Headers) -> None:
         """Refuse a page of another site that resolves to this machine (DNS rebinding), and headers without measure."""
-        host = (header(headers, b"host") or "").lower()
+        named = [value for name, value in headers if name == b"host"]
+        if len(named) != 1:  # RFC 9112 §3.2; two would be read in two ways
+            raise Refusal(400, "A request needs one Host header.")
+        host = named[0].decode("latin-1").lower()
         name = re.sub(r":\d+$", "", host)
         if name not in self._hosts:
             raise Refusal(
@@ -175,8 +179,8 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _under(path: str, prefix: str) -> bool:
-    return path == prefix or path.startswith(prefix + "/")
+def _under(path: str, *prefixes: str) -> bool:
+    return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)
 
 
 def _forwarded(scope: Scope, prefix: str) -> Headers:

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from local.storage.database import SERVICE, Database, Scope
-from local.storage.errors import ClientGone, StorageError, access_denied, internal, of_database
+from local.storage.errors import ClientGone, StorageError, access_denied, internal, of_database, of_disk
 from local.storage.files import FileStore
 from local.storage.request import Answer, Receive, Request, Send, json_answer
 from local.storage.resumable import Resumable
@@ -101,11 +101,11 @@ class StorageApp:
             answer = self.refusal(of_database(problem))
             if problem.sqlstate is None:
                 LOG.warning("%s %s: %s", request.method, request.path, problem)
-        except Exception:
+        except Exception as problem:
             LOG.exception("%s %s", request.method, request.path)
             if request.answered:
                 raise
-            answer = self.refusal(internal())
+            answer = self.refusal(of_disk(problem) if isinstance(problem, OSError) else internal())
         if answer:
             await request.answer(answer)
 

@@ -9,6 +9,8 @@ Almost every refusal is HTTP 400; the verdict is the text `statusCode` in the bo
 
 from __future__ import annotations
 
+import errno
+
 import psycopg
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "key_already_exists",
     "object_not_found",
     "of_database",
+    "of_disk",
     "too_large",
 ]
 
@@ -113,6 +116,13 @@ def key_already_exists() -> StorageError:
 def internal() -> StorageError:
     """Something that is no client's business."""
     return StorageError(500, "Internal", "Internal Server Error", "InternalError")
+
+
+def of_disk(problem: OSError) -> StorageError:
+    """What a client is told when bytes cannot be written: that there is no room, else nothing of its business."""
+    if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return internal()
+    return StorageError(500, "Internal", "The disk of the Storage service is full", "InternalError")
 
 
 def of_database(problem: psycopg.Error, duplicate: str = "KeyAlreadyExists") -> StorageError:

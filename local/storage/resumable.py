@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import uuid
 from typing import Any
@@ -17,7 +18,7 @@ import psycopg
 
 from local.storage import tus
 from local.storage.database import SERVICE, Scope
-from local.storage.errors import ProtocolError, StorageError, access_denied, invalid_request, of_database
+from local.storage.errors import ProtocolError, StorageError, access_denied, invalid_request, of_database, of_disk
 from local.storage.files import Writer
 from local.storage.names import check_bucket_name, check_key, check_mime_type, check_path
 from local.storage.objects import find_bucket, is_current, probe_upload
@@ -29,6 +30,8 @@ from local.storage.tokens import Caller, InvalidToken
 from local.storage.uploads import finish_upload, object_metadata
 
 __all__ = ["Resumable"]
+
+LOG = logging.getLogger(__name__)
 
 
 class Attempt:
@@ -79,6 +82,9 @@ class Resumable:
                 return tus.text_answer(500, "Something went wrong with that request\nThe database does not answer\n")
             denied = of_database(problem)
             return tus.text_answer(denied.status, denied.message)
+        except OSError as problem:
+            LOG.exception("%s %s", request.method, request.path)
+            return tus.text_answer(500, of_disk(problem).message)
 
     async def answer(self, request: Request, identity: str, caller: Caller, signed: bool) -> Answer:
         match request.method:
