@@ -148,6 +148,9 @@ def test_roles_are_granted_and_revoked(settings: None, owner: Person, capsys: py
     assert run(capsys, "users", "grant", owner.email.upper(), "admin")["changed"] is True
     assert run(capsys, "users", "grant", owner.id, "admin")["changed"] is False
     assert run(capsys, "users", "list", "OWNER")["users"][0]["roles"] == ["admin", "member"]
+    assert run(capsys, "users", "revoke", owner.email, "admin", code=1)["error"]["code"] == "last_admin"
+    other = owner.database.sign_up("other@example.test")
+    run(capsys, "users", "grant", other.email, "admin")
     assert run(capsys, "users", "revoke", owner.email, "admin")["changed"] is True
     assert run(capsys, "users", "revoke", owner.email, "admin")["changed"] is False
     assert run(capsys, "users", "grant", owner.email, "king", code=2)["error"]["code"] == "unknown_role"

@@ -36,7 +36,7 @@ def test_strangers_and_anonymous_read_nothing_of_it_admins_everything(
 ) -> None:
     owner.document()
     assert [row["event_name"] for row in stranger.run("select * from logs")] == ["signed_up"]
-    assert admin.value("select count(*) from logs") == database.value("select count(*) from logs") == 4
+    assert admin.value("select count(*) from logs") == database.value("select count(*) from logs") == 5
     with refused("42501"):
         anonymous.run("select * from logs")
 

@@ -22,7 +22,12 @@ TABLES: dict[str, dict[str, set[str]]] = {
     "public.admin_runners": {"authenticated": {"select"}},
     "public.admin_users": {"authenticated": {"select"}},
     "public.document_access": {"authenticated": {"select"}},
-    "public.document_shares": {"service_role": {"select"}},
+    "public.document_shares": {
+        "authenticated": {
+            "select (document_id, user_id, shared_at, expires_at, document_name, size_bytes, status, created_at)"
+        },
+        "service_role": {"select"},
+    },
     "public.documents": {
         "authenticated": {
             "select",
@@ -69,6 +74,7 @@ CLIENT_CALLS = {
     "restore_document(uuid)",
     "retry_document(uuid)",
     "revoke_share(uuid)",
+    "search_documents(text,text,boolean,boolean,uuid,integer)",
     "share_document(uuid,text,timestamp with time zone)",
 }
 FUNCTIONS: dict[str, set[str]] = {
@@ -85,11 +91,12 @@ FUNCTIONS: dict[str, set[str]] = {
         "private.library_counts()",
         "private.limits()",
         "private.may_administer()",
+        "private.may_receive(uuid)",
         "private.may_store_original(text)",
         "private.may_upload()",
         "private.name_fault(text)",
+        "private.shared_document(uuid)",
         "private.shared_document_ids()",
-        "private.shared_with_me()",
     },
     "service_role": {"public.installation_id()", "private.installation_id()", "private.name_fault(text)"},
     "instashare_runner": {
@@ -108,6 +115,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "anon": set(),
 }
 POLICIES = {
+    ("public.document_shares", "SELECT", "Recipients read their own live shares"),
     ("public.documents", "INSERT", "Members add documents of their own"),
     ("public.documents", "SELECT", "Owners and live recipients read documents"),
     ("public.documents", "UPDATE", "Owners rename their live documents"),
