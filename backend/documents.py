@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
@@ -173,8 +174,9 @@ async def make_download_url(
         now = datetime.now(UTC)
         seconds = wish.expires_in
         if found["access_until"] is not None:
-            # rounded down: not a moment past the share's end
-            seconds = min(seconds, int((datetime.fromisoformat(found["access_until"]) - now).total_seconds()))
+            # Storage counts from its own present second, which may be the next one: not a moment past the share's end
+            end = datetime.fromisoformat(found["access_until"]).timestamp()
+            seconds = min(seconds, math.floor(end) - math.ceil(now.timestamp()))
         if seconds < 1:
             raise _not_found()
         try:

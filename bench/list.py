@@ -1,9 +1,9 @@
 """Lists through REST with row level security on: the time of a page among a million documents to that among 10,000.
 
 Two databases with our migrations in one embedded Postgres, each behind a PostgREST of its own, are asked in turn, so
-that whatever else the machine does meets both. In either one owner has a tenth of all documents and a fiftieth in the trash,
-many others have twenty, and one recipient has a hundredth shared with him. Every list is read at its first page and, by
-keyset, a third into it. Plans of the large database go to stderr.
+that whatever else the machine does meets both. In either one owner has a tenth of all documents and a fiftieth in the
+trash, many others have twenty, and one recipient has a hundredth shared with him. Every list is read at its first page
+and, by keyset, a third into it. Plans of the large database go to stderr.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ def _side(installation: installations.Installation, size: int) -> Iterator[Side]
         migrations.apply_pending(connection, migrations.read_migrations())
     ports = replace(installation.ports, rest=installations.free_port(), rest_admin=installations.free_port())
     server = rest.service(replace(installation, ports=ports))
-    server.env["PGRST_DB_URI"] = installation.database_url("authenticator", name)
+    server = replace(server, env={**server.env, "PGRST_DB_URI": installation.database_url("authenticator", name)})
     issuer = Issuer(installation.secrets.signing_key, installation.auth_issuer)
     tokens = {
         person: issuer.access_token({"sub": person, "role": "authenticated"}) for person in (OWNER, RECIPIENT, FEW)
@@ -280,13 +280,13 @@ def _side(installation: installations.Installation, size: int) -> Iterator[Side]
     with psycopg.connect(installation.database_url("supabase_admin", name), autocommit=True) as database:
         _fill(database, size)
         process = launch(server, installation.log_dir / f"{name}.log")
-        connection = HTTPConnection("127.0.0.1", ports.rest)
+        http = HTTPConnection("127.0.0.1", ports.rest)
         try:
             if not wait_until(server.ready, process, 60):
                 raise RuntimeError("PostgREST did not start")
-            yield Side(database, connection, tokens)
+            yield Side(database, http, tokens)
         finally:
-            connection.close()
+            http.close()
             end(process, server)
 
 

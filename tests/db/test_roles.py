@@ -111,7 +111,7 @@ def test_two_operators_who_unmake_two_administrators_at_once_leave_one(database:
     operators = [database.second() for _ in admins]
     remove = "delete from user_roles where user_id = %s"
     raised = in_parallel(
-        *(lambda o=one, p=person: o.run(remove, p.id) for one, person in zip(operators, admins, strict=True))  # type: ignore[misc]
+        *(lambda o=one, p=person: o.run(remove, p.id) for one, person in zip(operators, admins, strict=True))
     )
     assert sorted(str(getattr(error, "sqlstate", None)) for error in raised) == ["None", "PT409"]
 
