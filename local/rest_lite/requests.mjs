@@ -60,7 +60,7 @@ function readBody(text, headers, query, pathname, database) {
         return problem(400, "PGRST102", "Empty or invalid json");
     }
     if (holdsUnsafeNumber(text)) {
-        return problem(400, "not_supported_locally", "The body holds a whole number beyond 2^53, which this machine's fallback REST would round.", null, "Put PostgREST 12 or newer on PATH.");
+        return problem(400, "not_supported_locally", "The body holds a number of more digits than this machine's fallback REST can keep.", null, "Put PostgREST 12 or newer on PATH.");
     }
     const called = /^\/rpc\/([^/]+)$/.exec(pathname)?.[1];
     const rows = Array.isArray(body) ? body : [body];

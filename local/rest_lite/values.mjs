@@ -1,9 +1,11 @@
 // Values on their way between JSON and Postgres, exact where lite would round or encode them twice.
 
-const unsafe = (value, source) => typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(source);
+// what JavaScript's numbers do not hold exactly: more than 15 digits that do not come back as they were written
+const unsafe = (value, source) =>
+    typeof value === "number" && String(value) !== source && source.replace(/e.*$/i, "").replace(/^[-0.]+|\./g, "").length > 15;
 const keep = (key, value, context) => (unsafe(value, context.source) ? JSON.rawJSON(context.source) : value);
 
-/** JSON whose whole numbers beyond 2^53 stay as they are written when it becomes JSON again. */
+/** JSON whose longest numbers stay as they are written when it becomes JSON again. */
 export const parseExactly = (text) => JSON.parse(text, keep);
 
 // lite stringifies some JSON values itself: as they are they may pass, stringified again they would be JSON strings
@@ -29,7 +31,7 @@ export const types = {
     timestamptz: { to: 1184, from: [1184], serialize: asIs, parse: isoTimestamp },
 };
 
-/** Whether JSON text holds a whole number that lite would round on its way in. */
+/** Whether JSON text holds a number that lite would round on its way in. */
 export function holdsUnsafeNumber(text) {
     let found = false;
     JSON.parse(text, (key, value, context) => {

@@ -64,7 +64,7 @@ def test_the_database_of_a_removed_installation_goes_after_a_week(root: Path, ho
 
 
 def test_one_that_came_back_is_not_counted_as_missed_any_more(root: Path, homes: Path) -> None:
-    folder = keep(root, homes / "data")
+    keep(root, homes / "data")
     tidy(root=root)
     install(homes / "data")
     tidy(root=root)
