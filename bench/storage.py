@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 BUCKET = "bench"
 CLIENTS = 8
 CHUNK = 6 << 20  # what Supabase's documents prescribe for resumable uploads
-BUFFER = 1 << 20
+BUFFER = 256 << 10
 MEMORY_MB = 150
 
 
@@ -45,6 +45,7 @@ def run(quick: bool) -> dict[str, Any]:
         with _stack(folder) as stack, serving(folder / "peer") as (peer_name, peer_port):
             peer = Server(peer_port, "PUT", lambda key: f"/{key}", {}, 201)
             results = [*_large(stack, peer, peer_name, folder, rounds), *_small(stack, peer, peer_name, small, rounds)]
+            results += _crowd(stack)
     return report("storage", results)
 
 
@@ -270,7 +271,7 @@ def _small(stack: Stack, peer: Server, peer_name: str, count: int, rounds: int) 
     case, alone = f"1 KB × {count:,}, {CLIENTS} at once", "the two transactions alone"
     yield Result.of(case, "uploads a second", rate["upours"], rate["database"], alone, "least", 0.33)
     yield Result.of(case, "uploads a second", rate["upours"], rate["uppeer"], f"{peer_name}, plain PUT", "least", 0.02)
-    yield Result.of(case, "downloads a second", rate["downours"], rate["downpeer"], peer_name, "least", 0.03)
+    yield Result.of(case, "downloads a second", rate["downours"], rate["downpeer"], peer_name, "least", 0.02)
 
 
 def _at_once(server: Server, keys: list[str], act: Callable[[Connection, str], None]) -> float:
@@ -303,6 +304,43 @@ def _at_once(server: Server, keys: list[str], act: Callable[[Connection, str], N
         raise faults[0]
     return took
 
+
+# many people
+
+
+def _crowd(stack: Stack) -> Iterator[Result]:
+    """200 downloads and 50 uploads of 4 MB at once."""
+    data = os.urandom(4_000_000)
+    with stack.connect() as connection:
+        connection.put_bytes("crowd", data)
+    _forget_peak(stack.pid)
+    acts: list[Callable[[Connection], None]] = [lambda connection: connection.get("crowd")] * 200
+    acts += [lambda connection, n=n: connection.put_bytes(f"crowd-{n}", data) for n in range(50)]  # type: ignore[misc]
+    faults: list[Exception] = []
+    ready = threading.Barrier(len(acts))
+
+    def work(act: Callable[[Connection], None]) -> None:
+        try:
+            with stack.connect() as connection:
+                ready.wait()
+                act(connection)
+        except Exception as fault:
+            faults.append(fault)
+            ready.abort()
+
+    threads = [threading.Thread(target=work, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if faults:
+        raise faults[0]
+    if peak := _peak_mb(stack.pid):
+        case, allowed = "200 downloads and 50 uploads at once", "what is allowed, MB"
+        yield Result.of(case, "peak memory of gateway and Storage, MB", peak, MEMORY_MB, allowed, "most", 1)
+
+
+# the database alone
 
 PROBE = """
     insert into storage.objects (bucket_id, name, version, metadata) values (%s, %s, '1', '{}')

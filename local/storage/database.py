@@ -118,9 +118,10 @@ class Database:
                     await connection.rollback()
                 raise
             answers = []
-            async for result in cursor.results():
-                answers.append(await result.fetchall() if result.description else [])
-            return answers[2:-1]
+            for place in range(2, 2 + len(statements)):  # behind those of `begin` and of the settings
+                await cursor.set_result(place)
+                answers.append(await cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else [])
+            return answers
 
     async def become(self, cursor: Cursor, caller: Caller, scope: Scope) -> None:
         """Go on in this transaction with another caller's role and claims."""
