@@ -38,6 +38,7 @@ COPY_BYTES = 1 << 20
 # The same of downloads: two pieces of each are in memory, and clients may stall.
 READ_BYTES = range(64 << 10, 512 << 10)
 ALL_READ_BYTES = 12 << 20
+SMALL_BYTES = 16 << 10
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,13 @@ class FileStore:
 
         def work() -> OpenedFile:
             descriptor = os.open(self.path(version), os.O_RDONLY)
-            return OpenedFile(self, descriptor, os.fstat(descriptor).st_size)
+            try:
+                size = os.fstat(descriptor).st_size
+                small = os.pread(descriptor, size, 0) if size <= SMALL_BYTES else b""
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return OpenedFile(self, descriptor, size, small)
 
         return await self.run(work)
 
@@ -161,14 +168,17 @@ class FileStore:
 
 
 class OpenedFile:
-    """An open file, whose name may be gone already."""
+    """An open file, whose name may be gone already; `small` is all of a small one, read while it was opened."""
 
-    def __init__(self, store: FileStore, descriptor: int, size: int) -> None:
-        self.store, self.descriptor, self.size = store, descriptor, size
+    def __init__(self, store: FileStore, descriptor: int, size: int, small: bytes = b"") -> None:
+        self.store, self.descriptor, self.size, self.small = store, descriptor, size, small
 
     async def pieces(self, start: int, length: int) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` on; the next piece is read while the last one is being sent."""
         loop, end = asyncio.get_running_loop(), start + length
+        if end <= len(self.small):
+            yield self.small[start:end]
+            return
 
         def reading(position: int) -> asyncio.Future[bytes]:
             wanted = min(share(ALL_READ_BYTES, self.store.readers, READ_BYTES), end - position)
