@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from jobs.cli.doctor import database, runner, services, settings
+from jobs.cli.doctor import database, deployment, runner, services, settings
 from jobs.cli.doctor.check import Check, fail
 from jobs.cli.output import DEFAULT_DATA_DIR, DataDir, Json, answer, guarded, notice
 from jobs.cli.target import Target, find_target
@@ -25,6 +25,8 @@ GROUPS: Mapping[str, Callable[[Target], list[Check]]] = {
     "services": services.check_services,
     "database": database.check_database,
     "runner": runner.check_runner,
+    "uploads": deployment.check_uploads,
+    "deployment": deployment.check_logins,
 }
 
 
