@@ -34,6 +34,11 @@ from (select current_setting('bench.size')::bigint as size) n
         select timestamptz '2026-01-01 00:00Z' + (i * 15485863) % 10000000 * interval '1 second' as at
     ) c;
 
+insert into private.library_sizes (owner_id, live, trash, counted, counted_bytes)
+select d.owner_id, count(*) filter (where d.deleted_at is null), count(d.deleted_at), count(*), sum(d.size_bytes)
+from public.documents d
+group by d.owner_id;
+
 insert into public.document_shares (
     document_id, user_id, shared_by, shared_at, document_name, size_bytes, status, created_at
 )

@@ -37,61 +37,10 @@ using (
     and case when owner_id = (select auth.uid()) then true else id in (select private.shared_document_ids()) end
 );
 
--- each number from an index alone
-create or replace function private.limits()
-returns table (
-    file_size_limit_bytes bigint, quota_bytes bigint, used_bytes bigint, documents_limit integer, documents bigint,
-    shares_limit integer, trash_days numeric
-)
-language sql
-stable
-security definer
-set search_path = ''
-as $$
-    select
-        s.file_size_limit_bytes, s.quota_bytes, (everything.bytes - abandoned.bytes)::bigint, s.documents_limit,
-        everything.documents - abandoned.documents, s.shares_limit, round(extract(epoch from s.trash_period) / 86400, 2)
-    from private.settings s
-        cross join (
-            select coalesce(sum(d.size_bytes), 0) as bytes, count(*) as documents
-            from public.documents d where d.owner_id = (select auth.uid())
-        ) everything
-        cross join (
-            select coalesce(sum(d.size_bytes), 0) as bytes, count(*) as documents
-            from public.documents d
-            where d.owner_id = (select auth.uid()) and d.status = 'failed' and d.object_version is null
-        ) abandoned
-    where (select private.is_active());
-$$;
-
-create or replace function private.library_counts()
-returns table (documents bigint, in_progress bigint, failed bigint, trash bigint, shared_with_me bigint)
-language sql
-stable
-security definer
-set search_path = ''
-as $$
-    select
-        (select count(*) from public.documents d where d.owner_id = (select auth.uid()) and d.deleted_at is null),
-        (
-            select count(*) from public.documents d
-            where d.owner_id = (select auth.uid()) and d.deleted_at is null
-                and d.status in ('uploading', 'queued', 'processing')
-        ),
-        (
-            select count(*) from public.documents d
-            where d.owner_id = (select auth.uid()) and d.deleted_at is null and d.status = 'failed'
-        ),
-        (select count(*) from public.documents d where d.owner_id = (select auth.uid()) and d.deleted_at is not null),
-        (select count(*) from private.shared_document_ids())
-    where (select private.is_active());
-$$;
-
 -- REST prepares its statements, and a plan for no one in particular takes every person for an average one, whose 20 rows
 -- may as well be read whole and sorted. So each request is planned for what it asks (PostgREST takes over the settings of
 -- the role it acts as); functions that run for every row keep their plans.
 alter role authenticated set plan_cache_mode = force_custom_plan;
-alter function private.admit_document() set plan_cache_mode = auto;
 alter function private.prepare_document_change() set plan_cache_mode = auto;
 alter function private.follow_document() set plan_cache_mode = auto;
 -- nor can that tell one recipient from another: let the planner expect enough rows to walk the list's index

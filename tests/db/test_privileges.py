@@ -49,6 +49,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
     "public.shared_with_me": {"authenticated": {"select"}},
     "public.user_roles": {"authenticated": {"select"}, "service_role": {"select"}},
     "private.ended_persons": {},
+    "private.library_sizes": {},
     "private.settings": {},
     "jobs.attempts": {},
     "jobs.history": {},
@@ -231,7 +232,7 @@ def test_row_level_security_is_on_for_every_table(database: Database) -> None:
         """,
         SCHEMAS,
     )
-    assert len(rows) == 16
+    assert len(rows) == 17
     assert [row["name"] for row in rows if not row["on"]] == []
 
 
