@@ -83,7 +83,7 @@ class Setup:
                 if part in missing:
                     self._install_node_packages(self.root / folder)
                     self._stamp(part)
-            if "webdev" in missing:
+            if "webdev" in missing or ("web" in missing and "webdev" in self._read_stamp()):
                 self._install_node_packages(self.root / "web")
                 self._stamp("web", "webdev")
             elif "web" in missing:  # what builds the client; its tests' tools are large

@@ -388,6 +388,7 @@ test("15 everything by the keyboard; files shared by another app are taken in", 
     await expect(row(page, "Alpha.pdf")).toBeFocused();
     await page.keyboard.press("ArrowDown");
     await page.keyboard.press("F2");
+    await expect(page.getByLabel("New name of Beta.pdf")).toBeFocused();
     await page.keyboard.type("Second");
     await page.keyboard.press("Enter");
     await expect(row(page, "Second.pdf")).toBeFocused();

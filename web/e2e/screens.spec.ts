@@ -15,6 +15,8 @@ async function look(page: Page, name: string, settle?: (page: Page) => Promise<v
     mkdirSync(PICTURES, { recursive: true });
     for (const theme of ["light", "dark"] as const) {
         for (const size of WIDTHS) {
+            // a quick look while developing: one light and wide, one dark and narrow
+            if (process.env.WEB_TEST_QUICK && size.name !== (theme === "light" ? "1440" : "390")) continue;
             await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
             await page.setViewportSize(size);
             await settle?.(page);

@@ -121,6 +121,8 @@ export const test = base.extend({
         page.on("console", (message) => {
             if (message.type() === "error" && !/Failed to load resource/.test(message.text())) faults.push(message.text());
         });
+        // from the beginning: a picker that opens before the browser was told to intercept it is never heard of
+        page.on("filechooser", () => undefined);
         await use(page);
         expect(faults).toEqual([]);
     },

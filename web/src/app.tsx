@@ -109,7 +109,7 @@ function NotFound() {
     const text = useText();
     const [, go] = useLocation();
     return (
-        <Empty icon={Compass} title={text.common.notFound} action={<Button onClick={() => go("/")}>{text.common.toLibrary}</Button>}>
+        <Empty page icon={Compass} title={text.common.notFound} action={<Button onClick={() => go("/")}>{text.common.toLibrary}</Button>}>
             {text.common.notFoundHint}
         </Empty>
     );
@@ -132,7 +132,7 @@ class Guard extends Component<{ children: ReactNode }, { broken: boolean }> {
 function Broken() {
     const text = useText();
     return (
-        <Empty icon={Compass} title={text.common.broken} action={<Button onClick={() => window.location.reload()}>{text.common.reload}</Button>}>
+        <Empty page icon={Compass} title={text.common.broken} action={<Button onClick={() => window.location.reload()}>{text.common.reload}</Button>}>
             {text.common.brokenHint}
         </Empty>
     );

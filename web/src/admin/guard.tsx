@@ -12,7 +12,7 @@ export function AdminOnly({ children }: { children: ReactNode }) {
     if (isAdmin) return children;
     if (profile.isPending || profile.isFetching) return <Skeleton plain />;
     return (
-        <Empty icon={Shield} title={text.admin.forbidden}>
+        <Empty page icon={Shield} title={text.admin.forbidden}>
             {text.admin.forbiddenLead}
         </Empty>
     );

@@ -8,13 +8,26 @@ import { Button } from "./button";
 import styles from "./states.module.scss";
 
 /** Nothing here: why, and what to do about it. */
-export function Empty({ icon: Icon, title, children, action }: { icon: LucideIcon; title: string; children?: ReactNode; action?: ReactNode }) {
+export function Empty({
+    icon: Icon,
+    title,
+    children,
+    action,
+    page = false,
+}: {
+    icon: LucideIcon;
+    title: string;
+    children?: ReactNode;
+    action?: ReactNode;
+    page?: boolean;
+}) {
+    const Heading = page ? "h1" : "h2";
     return (
         <div className={styles.empty}>
             <span className={styles.medal}>
                 <Icon size={26} strokeWidth={1.5} aria-hidden />
             </span>
-            <h2>{title}</h2>
+            <Heading>{title}</Heading>
             {children && <p>{children}</p>}
             {action}
         </div>

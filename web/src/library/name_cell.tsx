@@ -1,4 +1,4 @@
-import { type KeyboardEvent, useEffect, useRef, useState } from "react";
+import { type KeyboardEvent, useLayoutEffect, useRef, useState } from "react";
 import { splitName } from "../text/names";
 import { useText } from "../text/text";
 import styles from "./name_cell.module.scss";
@@ -22,7 +22,7 @@ export function NameEditor({ name, onDone }: { name: string; onDone(next: string
     const ref = useRef<HTMLInputElement>(null);
     const ended = useRef(false);
 
-    useEffect(() => {
+    useLayoutEffect(() => {
         ref.current?.focus();
         ref.current?.select();
     }, []);

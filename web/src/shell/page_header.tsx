@@ -21,7 +21,8 @@ export function PageHeader({ title, lead, children }: { title: string; lead?: Re
             </div>
             {children}
             {phone && (
-                <Link href="/account" className={styles.me} aria-label={text.nav.account}>
+                <Link href="/account" className={styles.me}>
+                    <span className={styles.unseen}>{text.nav.account}</span>
                     <Avatar size="large" name={`${profile?.firstName ?? ""} ${profile?.lastName ?? ""}`} email={person.email} />
                 </Link>
             )}

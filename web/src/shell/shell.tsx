@@ -146,12 +146,8 @@ export function Shell({ children }: { children: ReactNode }) {
                         {width === "desktop" && <Tray docked />}
                         {width === "desktop" && limits && <Usage used={limits.used} quota={limits.quota} fileSize={limits.fileSize} />}
                     </div>
-                    <Link
-                        href="/account"
-                        className={styles.me}
-                        aria-label={`${text.nav.account}: ${name || person.email}`}
-                        aria-current={path === "/account" ? "page" : undefined}
-                    >
+                    <Link href="/account" className={styles.me} aria-current={path === "/account" ? "page" : undefined}>
+                        <span className={styles.unseen}>{text.nav.account}: </span>
                         <Avatar name={name} email={person.email} />
                         {width === "desktop" && (
                             <span className={styles.who}>
