@@ -71,7 +71,7 @@ def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], tmp_path: Path, ar
 
 
 NOT_BUILT = [
-    ["bench", "web"],
+    ["bench", "api"],
     ["test", "mobile"],
     ["test", "mobile"],
 ]
