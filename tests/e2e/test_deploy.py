@@ -278,6 +278,25 @@ def test_strangers_and_other_peoples_documents_stay_out(deployment: Deployment) 
     assert httpx.get(url, headers={"apikey": deployment.target.publishable_key}).status_code in (401, 403)
 
 
+@pytest.mark.parametrize("file", ["test_main_job.py", "test_storage_clients.py", "test_auth_supabase_js.py"])
+def test_the_end_to_end_tests_pass_through_the_gateway(deployment: Deployment, file: str) -> None:
+    """The same files as against the stack itself, with the gateway's address in the settings."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "not long and not chaos", f"tests/e2e/{file}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        env={
+            **os.environ,
+            "SUPABASE_URL": deployment.target.supabase_url,
+            "SUPABASE_PUBLISHABLE_KEY": deployment.target.publishable_key,
+            "SUPABASE_SECRET_KEY": deployment.target.secret_key,
+            "BACKEND_URL": deployment.target.backend_url,
+            "ADMIN_DATABASE_URL": deployment.target.admin_database_url or "",
+        },
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert " passed" in done.stdout  # not all of them skipped
+
+
 def test_the_images_command_line_finds_all_well(deployment: Deployment, local: Installation) -> None:
     """`docker compose run --rm migrate doctor`, from the image's files."""
     database = f"127.0.0.1:{local.ports.postgres}"

@@ -95,6 +95,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     (web / "assets").mkdir(parents=True)
     (web / "index.html").write_text("<title>InstaShare</title>")
     (web / "assets" / "app-1.js").write_text("// " + "x" * 2000)
+    (web / "app.webmanifest").write_text("{}")
     (web / "stamp").write_text("secret")
     upstreams = {name: Upstream(name) for name in ("auth", "rest", "storage", "backend")}
     made = keys.make()

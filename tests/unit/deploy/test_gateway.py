@@ -216,6 +216,7 @@ def test_the_web_client_is_served_with_its_settings(gateway: Gateway) -> None:
         assert (page.status_code, "InstaShare" in page.text) == (200, True)
         assert page.headers["cache-control"] == "no-cache"
         assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert gateway.client.get("/app.webmanifest").headers["content-type"] == "application/manifest+json"
     script = gateway.client.get("/assets/app-1.js")
     assert "immutable" in script.headers["cache-control"]
     assert script.headers["content-encoding"] in ("gzip", "zstd")
