@@ -1,7 +1,7 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useWindowVirtualizer } from "@tanstack/react-virtual";
 import { Files, SearchX, Upload as UploadIcon } from "lucide-react";
-import { type KeyboardEvent, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type ReactNode, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { useRoles } from "../account/roles";
 import { usePerson } from "../account/session";
 import { cache } from "../client/cache";
@@ -321,15 +321,11 @@ export function Library() {
                             const row = rows[item.index];
                             if (!row) return null;
                             return (
-                                <div
+                                <Placed
                                     key={row.id}
-                                    role="presentation"
-                                    className={styles.place}
-                                    data-index={item.index}
-                                    ref={(element) => {
-                                        element?.style.setProperty("transform", `translateY(${item.start - margin}px)`);
-                                        virtual.measureElement(element);
-                                    }}
+                                    index={item.index}
+                                    offset={item.start - margin}
+                                    measure={width === "desktop" ? null : virtual.measureElement}
                                 >
                                     <Row
                                         row={row}
@@ -345,7 +341,7 @@ export function Library() {
                                         online={online}
                                         actions={actions}
                                     />
-                                </div>
+                                </Placed>
                             );
                         })}
                     </div>
@@ -362,6 +358,27 @@ export function Library() {
             )}
             {helping && <KeyboardHelp onClose={() => setHelping(false)} />}
         </>
+    );
+}
+
+interface PlacedProps {
+    index: number;
+    offset: number;
+    /** Null where all rows are of one height: reading it would make the browser lay out once a row and frame. */
+    measure: ((element: HTMLElement | null) => void) | null;
+    children: ReactNode;
+}
+
+/** Where a row stands in the whole list. */
+function Placed({ index, offset, measure, children }: PlacedProps) {
+    const ref = useRef<HTMLDivElement>(null);
+    useLayoutEffect(() => ref.current?.style.setProperty("transform", `translateY(${offset}px)`), [offset]);
+    // biome-ignore lint/correctness/useExhaustiveDependencies: another index is measured anew
+    useLayoutEffect(() => measure?.(ref.current), [measure, index]);
+    return (
+        <div ref={ref} role="presentation" className={styles.place} data-index={index}>
+            {children}
+        </div>
     );
 }
 
