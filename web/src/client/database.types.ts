@@ -17,27 +17,39 @@ export type Database = {
     Tables: {
       document_shares: {
         Row: {
+          created_at: string | null
           document_id: string
+          document_name: string | null
           expires_at: string | null
           id: string
           shared_at: string
           shared_by: string
+          size_bytes: number | null
+          status: string | null
           user_id: string
         }
         Insert: {
+          created_at?: string | null
           document_id: string
+          document_name?: string | null
           expires_at?: string | null
           id?: string
           shared_at?: string
           shared_by: string
+          size_bytes?: number | null
+          status?: string | null
           user_id: string
         }
         Update: {
+          created_at?: string | null
           document_id?: string
+          document_name?: string | null
           expires_at?: string | null
           id?: string
           shared_at?: string
           shared_by?: string
+          size_bytes?: number | null
+          status?: string | null
           user_id?: string
         }
         Relationships: [
@@ -433,7 +445,14 @@ export type Database = {
           status: string | null
           updated_at: string | null
         }
-        Relationships: []
+        Relationships: [
+          {
+            foreignKeyName: "document_shares_document_id_fkey"
+            columns: ["id"]
+            referencedRelation: "documents"
+            referencedColumns: ["id"]
+          },
+        ]
       }
     }
     Functions: {
@@ -546,6 +565,41 @@ export type Database = {
         }
       }
       revoke_share: { Args: { share_id: string }; Returns: undefined }
+      search_documents: {
+        Args: {
+          after_id?: string
+          descending?: boolean
+          page?: number
+          query: string
+          sort?: string
+          trash?: boolean
+        }
+        Returns: {
+          archive_name_revision: number | null
+          archive_path: string | null
+          archive_size_bytes: number | null
+          created_at: string
+          deleted_at: string | null
+          error: string | null
+          id: string
+          mime_type: string
+          name: string
+          name_revision: number
+          object_version: string | null
+          owner_id: string
+          progress: number
+          purge_started_at: string | null
+          size_bytes: number
+          status: string
+          updated_at: string
+        }[]
+        SetofOptions: {
+          from: "*"
+          to: "documents"
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
       share_document: {
         Args: { document_id: string; email: string; expires_at?: string }
         Returns: Json
