@@ -101,7 +101,8 @@ def _fill(status: dict[str, Any], owner: str) -> None:
             insert into public.documents (owner_id, name, size_bytes, mime_type, status, archive_path,
                 archive_size_bytes, archive_name_revision, object_version, created_at)
             select %(owner)s::uuid, format('Document %%s.pdf', n), 1000 * n, 'application/pdf', 'ready',
-                format('%%s/bench/%%s.zip', %(owner)s::text, n), 900 * n + 1, 1, 'bench', now() - n * interval '1 minute'
+                format('%%s/bench/%%s.zip', %(owner)s::text, n), 900 * n + 1, 1, 'bench',
+                now() - n * interval '1 minute'
             from generate_series(1, %(count)s) n
             """,
             {"owner": owner, "count": DOCUMENTS},
