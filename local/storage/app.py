@@ -37,7 +37,7 @@ class StorageApp:
     """One Storage service; `startup` and `shutdown` are called by whoever mounts it, or by the lifespan protocol."""
 
     def __init__(self, settings: StorageSettings) -> None:
-        database = Database(settings.database_url, settings.database_connections)
+        database = Database(settings.database_url, settings.database_connections, settings.root)
         tokens = TokenVerifier(settings.jwt_secret, settings.jwks)
         self.service = Service(settings, database, FileStore(settings.root), tokens)
         self.resumable = Resumable(self.service)
@@ -51,6 +51,7 @@ class StorageApp:
         self.service.files.open()
         try:
             await self.service.database.open()
+            await self.service.database.end_predecessors()
             await sweep(self.service.files, self.resumable.uploads, self.service.database)
         except BaseException:
             await self.service.database.close()

@@ -5,11 +5,14 @@ A connection is held for one short transaction and never while bytes travel, so 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 import select
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import psycopg
@@ -70,7 +73,10 @@ async def check(connection: Connection) -> None:
 class Database:
     """A pool of connections as supabase_storage_admin."""
 
-    def __init__(self, url: str, connections: int) -> None:
+    def __init__(self, url: str, connections: int, folder: Path) -> None:
+        """`folder` is where the bytes lie: it tells this service's sessions from those of one before it."""
+        self.family = f"storage {hashlib.sha256(bytes(folder.resolve())).hexdigest()[:16]}:"
+        self.name = self.family + secrets.token_hex(4)
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             min_size=1,
@@ -78,13 +84,30 @@ class Database:
             timeout=10,
             reconnect_timeout=5,  # longer, and its doubling pauses outlast an outage by a minute
             open=False,
-            kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c statement_timeout=30s"},
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "options": "-c statement_timeout=30s",
+                "application_name": self.name,
+            },
             check=check,
         )
 
     async def open(self) -> None:
         """Connect. Raises psycopg_pool.PoolTimeout when the database does not answer."""
         await self.pool.open(wait=True, timeout=20)
+
+    async def end_predecessors(self) -> None:
+        """End the sessions of a service that was killed: one may still wait for a lock, with its commit already sent.
+
+        Without this such a row would appear after the sweep had taken its bytes for nobody's.
+        """
+        async with self.pool.connection() as connection:
+            await connection.execute(
+                "select pg_terminate_backend(pid, 10000) from pg_stat_activity"
+                " where usename = session_user and starts_with(application_name, %s) and application_name <> %s",
+                [self.family, self.name],
+            )
 
     async def close(self) -> None:
         """Give all connections back to the server."""

@@ -278,11 +278,10 @@ def test_strangers_and_other_peoples_documents_stay_out(deployment: Deployment) 
     assert httpx.get(url, headers={"apikey": deployment.target.publishable_key}).status_code in (401, 403)
 
 
-@pytest.mark.parametrize("file", ["test_main_job.py", "test_storage_clients.py", "test_auth_supabase_js.py"])
-def test_the_end_to_end_tests_pass_through_the_gateway(deployment: Deployment, file: str) -> None:
-    """The same files as against the stack itself, with the gateway's address in the settings."""
+def test_the_end_to_end_tests_pass_through_the_gateway(deployment: Deployment) -> None:
+    """The same file as against the stack itself, with the gateway's address in the settings."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "not long and not chaos", f"tests/e2e/{file}"],
+        [sys.executable, "-m", "pytest", "-q", "-m", "not long and not chaos", "tests/e2e/test_main_job.py"],
         cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
         env={
             **os.environ,
