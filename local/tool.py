@@ -59,7 +59,7 @@ FAULTS = (
             "err_socket_timeout",
         ),
         "registry_unreachable",
-        "The package registries (pypi.org, registry.npmjs.org) cannot be reached.",
+        "The package registries (PyPI and npm) cannot be reached.",
         "Check the network; behind a proxy set HTTPS_PROXY. Then try again.",
     ),
     (

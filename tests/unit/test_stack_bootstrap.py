@@ -79,7 +79,7 @@ def test_uv_is_pinned_with_the_hashes_of_the_lock_file(checkout: Path) -> None:
         ("error: failed to write: No space left on device (os error 28)", "disk_full"),
         ("invalid peer certificate: UnknownIssuer", "certificate_refused"),
         ("npm error code EINTEGRITY", "package_altered"),
-        ("error sending request for url (https://pypi.org/simple/uv/)", "registry_unreachable"),
+        ("error sending request for url (https://packages.example/simple/uv/)", "registry_unreachable"),
         ("npm error code ENOTFOUND", "registry_unreachable"),
         ("npm error code EACCES", "folder_unwritable"),
         ("Temporary failure in name resolution", "registry_unreachable"),
