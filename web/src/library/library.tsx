@@ -45,7 +45,13 @@ export function Library() {
     const [search, setSearch] = useState("");
     const view = useMemo<View>(() => ({ filter, search }), [filter, search]);
     const [selected, setSelected] = useState<ReadonlySet<string>>(NOBODY);
-    const [current, setCurrent] = useState(0);
+    const [current, showCurrent] = useState(0);
+    // keys may come faster than renders: what they act on is known at once
+    const place = useRef(0);
+    const setCurrent = useCallback((index: number) => {
+        place.current = index;
+        showCurrent(index);
+    }, []);
     const [editing, setEditing] = useState<string | null>(null);
     const [sharing, setSharing] = useState<DocumentRow[] | null>(null);
     const [helping, setHelping] = useState(false);
@@ -109,7 +115,7 @@ export function Library() {
             const id = state.current.rows[at]?.id;
             requestAnimationFrame(() => grid.current?.querySelector<HTMLElement>(`[data-row="${id}"]`)?.focus());
         },
-        [virtual],
+        [virtual, setCurrent],
     );
 
     const remove = useCallback(
@@ -179,7 +185,7 @@ export function Library() {
                     if (file) await continueUpload(row, file);
                 }),
         };
-    }, [person, remove]);
+    }, [person, remove, setCurrent]);
 
     const selectAll = () => setSelected(chosen.length === rows.length ? NOBODY : new Set(rows.map((row) => row.id)));
 
@@ -187,13 +193,14 @@ export function Library() {
         const target = event.target as HTMLElement;
         if (target.closest("input:not([type=checkbox]), textarea, select, [role=menu]")) return;
         const onRow = target.getAttribute("role") === "row";
-        const row = rows[current];
-        const move = { ArrowDown: current + 1, ArrowUp: current - 1, Home: 0, End: rows.length - 1, PageDown: current + 10, PageUp: current - 10 }[event.key];
+        const at = place.current;
+        const row = rows[at];
+        const move = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1, PageDown: at + 10, PageUp: at - 10 }[event.key];
         if (move !== undefined) {
             event.preventDefault();
             const to = Math.max(0, Math.min(rows.length - 1, move));
             if (event.shiftKey) {
-                if (selected.size === 0) anchor.current = current;
+                if (selected.size === 0) anchor.current = at;
                 const [from, until] = to < anchor.current ? [to, anchor.current] : [anchor.current, to];
                 setSelected(new Set(rows.slice(from, until + 1).map((one) => one.id)));
             }
