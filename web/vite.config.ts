@@ -1,4 +1,6 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import preact from "@preact/preset-vite";
 import { defineConfig, type Plugin } from "vite";
 
@@ -30,8 +32,45 @@ function readMails(folder: string): string {
     return mails.map((mail) => `To: ${mail.to}\n${mail.subject}\n\n${mail.text}`).join("\n\n----\n\n") || "No mail was sent.";
 }
 
+// who imports it, and what: see src/client/left_out.ts
+const LEFT_OUT: [from: RegExp, what: RegExp][] = [
+    [/[\\/]@supabase[\\/]supabase-js[\\/]/, /^@supabase\/(realtime|functions|storage)-js$/],
+    [/[\\/]@supabase[\\/]auth-js[\\/]/, /\/(GoTrueAdminApi|webauthn|ethereum)$/],
+];
+
+/** Replaces the parts of supabase-js that nobody here calls. */
+function leaveOut(): Plugin {
+    return {
+        name: "instashare-left-out",
+        apply: "build",
+        enforce: "pre",
+        resolveId(source, importer) {
+            const unused = LEFT_OUT.some(([from, what]) => importer !== undefined && from.test(importer) && what.test(source));
+            return unused ? join(import.meta.dirname, "src/client/left_out.ts") : null;
+        },
+    };
+}
+
+/** Tells the service worker every file of this build: screens that were never opened work without a network, too. */
+function listOfShell(): Plugin {
+    return {
+        name: "instashare-shell",
+        apply: "build",
+        writeBundle({ dir = "dist" }, bundle) {
+            const assets = Object.keys(bundle)
+                .filter((name) => name.startsWith("assets/"))
+                .map((name) => `/${name}`)
+                .sort();
+            const worker = join(dir, "sw.js");
+            const text = readFileSync(worker, "utf8");
+            const version = createHash("sha256").update(assets.join("\n")).digest("hex").slice(0, 12);
+            writeFileSync(worker, text.replace('"unbuilt"', `"${version}"`).replace("const ASSETS = [];", `const ASSETS = ${JSON.stringify(assets)};`));
+        },
+    };
+}
+
 export default defineConfig({
-    plugins: [preact({ devToolsEnabled: false, prefreshEnabled: true }), settingsOfStack()],
+    plugins: [preact({ devToolsEnabled: false, prefreshEnabled: true }), settingsOfStack(), leaveOut(), listOfShell()],
     css: {
         modules: { localsConvention: "camelCaseOnly" },
         preprocessorOptions: { scss: { loadPaths: ["src/theme"] } },

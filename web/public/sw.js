@@ -1,21 +1,14 @@
 // The service worker, by hand: the shell comes from the cache when the network is away, and files that other apps share
 // are kept until the page takes them. Answers of the API and of Storage are on other origins and never pass through here.
-const CACHE = "instashare-shell-1";
-const SHELL = ["/", "/icon.svg", "/theme.js", "/manifest.webmanifest"];
+const VERSION = "unbuilt"; // of the build, which also fills in the list of its files
+const ASSETS = [];
+const CACHE = `instashare-shell-${VERSION}`;
+const SHELL = ["/", "/icon.svg", "/start.js", "/manifest.webmanifest"];
 
 self.addEventListener("install", (event) => {
     event.waitUntil(
         (async () => {
-            const cache = await caches.open(CACHE);
-            await cache.addAll(SHELL);
-            // what the page is made of: its scripts, styles and fonts have names for ever
-            const page = await (await cache.match("/")).text();
-            const assets = [...page.matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)].map((found) => found[1]);
-            await cache.addAll(assets);
-            for (const style of assets.filter((name) => name.endsWith(".css"))) {
-                const text = await (await cache.match(style)).text();
-                await cache.addAll([...text.matchAll(/url\(["']?(\/assets\/[^"')]+)/g)].map((found) => found[1]));
-            }
+            await (await caches.open(CACHE)).addAll([...SHELL, ...ASSETS]);
             await self.skipWaiting();
         })(),
     );
@@ -24,7 +17,9 @@ self.addEventListener("install", (event) => {
 self.addEventListener("activate", (event) => {
     event.waitUntil(
         (async () => {
-            for (const name of await caches.keys()) if (name !== CACHE) await caches.delete(name);
+            // the build before this one stays: a page that is still open may yet ask for its parts
+            const old = (await caches.keys()).filter((name) => name.startsWith("instashare-shell-") && name !== CACHE);
+            await Promise.all(old.slice(0, -1).map((name) => caches.delete(name)));
             await self.clients.claim();
         })(),
     );

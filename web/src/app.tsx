@@ -2,11 +2,8 @@ import { QueryClientProvider } from "@tanstack/react-query";
 import { Compass } from "lucide-react";
 import { Component, lazy, type ReactNode, Suspense, useEffect } from "react";
 import { Redirect, Route, Switch, useLocation } from "wouter";
-import { Account } from "./account/account";
-import { Confirmed, NewPassword, Reset, SignIn, SignUp } from "./account/entry";
 import { forgetProfile } from "./account/roles";
 import { onLeave, type Person, usePerson, useSession } from "./account/session";
-import { Activity } from "./activity/activity";
 import { cache } from "./client/cache";
 import { keys } from "./client/keys";
 import { Button } from "./elements/button";
@@ -14,13 +11,22 @@ import { Announcer, Messages } from "./elements/messages";
 import { Empty, Skeleton } from "./elements/states";
 import { followLibrary, hurry, readLimits } from "./library/freshness";
 import { forgetLibrary, recallLibrary } from "./library/kept";
-import { Library } from "./library/library";
-import { SharedWithMe } from "./sharing/shared_with_me";
+import { Library, loadSharePanel } from "./library/library";
 import { Shell } from "./shell/shell";
 import { useText } from "./text/text";
-import { Trash } from "./trash/trash";
 import { beginUploads, endUploads } from "./uploads/uploads";
 
+// the library is what most visits begin with: it alone is in the first script, the others come when the page has time
+const loadEntry = () => import("./account/entry");
+const loadAccount = () => import("./account/account");
+const loadActivity = () => import("./activity/activity");
+const loadShared = () => import("./sharing/shared_with_me");
+const loadTrash = () => import("./trash/trash");
+const Entry = lazy(loadEntry);
+const Account = lazy(loadAccount);
+const Activity = lazy(loadActivity);
+const SharedWithMe = lazy(loadShared);
+const Trash = lazy(loadTrash);
 const AdminPages = lazy(() => import("./admin/pages"));
 
 onLeave(async (person: Person) => {
@@ -46,18 +52,11 @@ function Pages() {
     const { known, person, recovering } = useSession();
     const [path] = useLocation();
     if (!known) return null;
-    if (path === "/new-password" || recovering) return <NewPassword />;
-    if (path === "/confirmed") return <Confirmed />;
-    if (!person) {
+    if (!person || recovering || path === "/new-password" || path === "/confirmed") {
         return (
-            <Switch>
-                <Route path="/sign-up" component={SignUp} />
-                <Route path="/reset" component={Reset} />
-                <Route path="/sign-in" component={SignIn} />
-                <Route>
-                    <SignIn />
-                </Route>
-            </Switch>
+            <Suspense fallback={null}>
+                <Entry />
+            </Suspense>
         );
     }
     return <SignedIn key={person.id} />;
@@ -77,30 +76,36 @@ function SignedIn() {
         });
         return followLibrary(person.id);
     }, [person.id]);
+    useEffect(() => {
+        const later = setTimeout(() => {
+            for (const load of [loadSharePanel, loadTrash, loadShared, loadActivity, loadAccount]) void load().catch(() => undefined);
+        }, 2_000);
+        return () => clearTimeout(later);
+    }, []);
     return (
         <Shell>
-            <Switch>
-                <Route path="/" component={Library} />
-                <Route path="/shared" component={SharedWithMe} />
-                <Route path="/trash" component={Trash} />
-                <Route path="/activity" component={Activity} />
-                <Route path="/account" component={Account} />
-                <Route path="/admin/:page">
-                    <Suspense fallback={<Skeleton plain />}>
+            <Suspense fallback={<Skeleton plain />}>
+                <Switch>
+                    <Route path="/" component={Library} />
+                    <Route path="/shared" component={SharedWithMe} />
+                    <Route path="/trash" component={Trash} />
+                    <Route path="/activity" component={Activity} />
+                    <Route path="/account" component={Account} />
+                    <Route path="/admin/:page">
                         <AdminPages />
-                    </Suspense>
-                </Route>
-                <Route path="/sign-in">
-                    <Redirect to="/" replace />
-                </Route>
-                <Route path="/sign-up">
-                    <Redirect to="/" replace />
-                </Route>
-                <Route path="/reset">
-                    <Redirect to="/" replace />
-                </Route>
-                <Route component={NotFound} />
-            </Switch>
+                    </Route>
+                    <Route path="/sign-in">
+                        <Redirect to="/" replace />
+                    </Route>
+                    <Route path="/sign-up">
+                        <Redirect to="/" replace />
+                    </Route>
+                    <Route path="/reset">
+                        <Redirect to="/" replace />
+                    </Route>
+                    <Route component={NotFound} />
+                </Switch>
+            </Suspense>
         </Shell>
     );
 }

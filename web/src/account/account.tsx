@@ -23,7 +23,7 @@ import { authFault } from "./auth_faults";
 import { type Profile, useProfile, useRoles } from "./roles";
 import { signOut, usePerson } from "./session";
 
-export function Account() {
+export default function Account() {
     const text = useText();
     const person = usePerson();
     const [, go] = useLocation();

@@ -1,6 +1,6 @@
 import { Eye, EyeOff, MailCheck, MailWarning } from "lucide-react";
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
-import { Link, useLocation } from "wouter";
+import { Link, Route, Switch, useLocation } from "wouter";
 import { config, supabase } from "../client/supabase";
 import { useOnline } from "../client/surroundings";
 import { Button, IconButton } from "../elements/button";
@@ -13,6 +13,21 @@ import { useText } from "../text/text";
 import { authFault, looksLikeEmail } from "./auth_faults";
 import styles from "./entry.module.scss";
 import { recovered, useSession } from "./session";
+
+/** All screens of somebody who is not signed in, and those that links of mails lead to. */
+export default function Entry() {
+    const { recovering } = useSession();
+    const [path] = useLocation();
+    if (path === "/new-password" || recovering) return <NewPassword />;
+    if (path === "/confirmed") return <Confirmed />;
+    return (
+        <Switch>
+            <Route path="/sign-up" component={SignUp} />
+            <Route path="/reset" component={Reset} />
+            <Route component={SignIn} />
+        </Switch>
+    );
+}
 
 function Frame({ title, lead, children, foot }: { title: string; lead?: string; children?: ReactNode; foot?: ReactNode }) {
     const text = useText();
@@ -84,7 +99,7 @@ function useFocusWrong(...errors: (string | null)[]) {
     return form;
 }
 
-export function SignIn() {
+function SignIn() {
     const text = useText();
     const [email, setEmail] = useState("");
     const [password, setPassword] = useState("");
@@ -130,7 +145,7 @@ export function SignIn() {
     );
 }
 
-export function SignUp() {
+function SignUp() {
     const text = useText();
     const [given, setGiven] = useState({ first: "", last: "", email: "", password: "" });
     const [wrong, setWrong] = useState<{ email: string | null; password: string | null }>({ email: null, password: null });
@@ -214,7 +229,7 @@ async function sendReset(email: string): Promise<void> {
     if (error) throw error;
 }
 
-export function Reset() {
+function Reset() {
     const text = useText();
     const [email, setEmail] = useState("");
     const [wrong, setWrong] = useState<string | null>(null);
@@ -277,7 +292,7 @@ function Sent({ title, lead, again }: { title: string; lead: string; again(): Pr
 }
 
 /** Where the link of a reset mail lands. */
-export function NewPassword() {
+function NewPassword() {
     const text = useText();
     const [, go] = useLocation();
     const { known, person, linkFault } = useSession();
@@ -310,7 +325,7 @@ export function NewPassword() {
 }
 
 /** Where the link of a confirmation mail lands: signed in, or told why not. */
-export function Confirmed() {
+function Confirmed() {
     const text = useText();
     const [, go] = useLocation();
     const { known, person, linkFault } = useSession();

@@ -68,7 +68,7 @@ async function readEvents(person: string, before: number | null): Promise<Entry[
     return events.map((event) => ({ ...event, documentName: (event.document_id && names.get(event.document_id)) || null }));
 }
 
-export function Activity() {
+export default function Activity() {
     const text = useText();
     const format = useFormat();
     const person = usePerson().id;

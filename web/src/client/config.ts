@@ -9,10 +9,17 @@ export interface Config {
 
 const KEPT = "instashare.config";
 
+declare global {
+    interface Window {
+        /** The request for `/config.json` that public/start.js began while this script was still on its way. */
+        instashareConfig?: Promise<Response>;
+    }
+}
+
 /** Reads `/config.json`, or what it said last time when the network is away. */
 export async function readConfig(): Promise<Config> {
     try {
-        const response = await fetch("/config.json", { cache: "no-cache" });
+        const response = await (window.instashareConfig ?? fetch("/config.json", { cache: "no-cache" }));
         if (!response.ok) throw new Error(`config.json: ${response.status}`);
         const config = check(await response.json());
         localStorage.setItem(KEPT, JSON.stringify(config));

@@ -2,7 +2,8 @@ import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 import type { Config } from "./config";
 import type { Database } from "./database.types";
 
-export type Client = SupabaseClient<Database>;
+/** The parts that are in the build: what is left out (left_out.ts) is no part of the type. */
+export type Client = Omit<SupabaseClient<Database>, "storage" | "realtime" | "functions" | "channel" | "getChannels" | "removeChannel" | "removeAllChannels">;
 
 let client: Client | undefined;
 let settings: Config | undefined;

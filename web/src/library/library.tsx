@@ -1,7 +1,7 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useWindowVirtualizer } from "@tanstack/react-virtual";
 import { Files, SearchX, Upload as UploadIcon } from "lucide-react";
-import { type KeyboardEvent, type ReactNode, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, lazy, type ReactNode, Suspense, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { useRoles } from "../account/roles";
 import { usePerson } from "../account/session";
 import { cache } from "../client/cache";
@@ -12,7 +12,6 @@ import { useOnline, useWidth } from "../client/surroundings";
 import { Button } from "../elements/button";
 import { Checkbox } from "../elements/checkbox";
 import { Empty, Failed, Notice, Skeleton } from "../elements/states";
-import { SharePanel } from "../sharing/share_panel";
 import { PageHeader } from "../shell/page_header";
 import { useFormat, useText } from "../text/text";
 import { pickFiles } from "../uploads/pick";
@@ -28,6 +27,8 @@ import styles from "./library.module.scss";
 import { Row, type RowActions } from "./row";
 import { Search } from "./search";
 
+export const loadSharePanel = () => import("../sharing/share_panel");
+const SharePanel = lazy(loadSharePanel);
 const ROW = { phone: 84, tablet: 61, desktop: 60 } as const;
 const NOBODY: ReadonlySet<string> = new Set();
 
@@ -355,13 +356,15 @@ export function Library() {
                 </div>
             )}
             {sharing && (
-                <SharePanel
-                    documents={sharing}
-                    onClose={() => {
-                        setSharing(null);
-                        void cache.invalidateQueries({ queryKey: keys.access(person) });
-                    }}
-                />
+                <Suspense fallback={null}>
+                    <SharePanel
+                        documents={sharing}
+                        onClose={() => {
+                            setSharing(null);
+                            void cache.invalidateQueries({ queryKey: keys.access(person) });
+                        }}
+                    />
+                </Suspense>
             )}
             {helping && <KeyboardHelp onClose={() => setHelping(false)} />}
         </>

@@ -19,7 +19,7 @@ import { type Expiry, endOf, splitAddresses } from "./addresses";
 import styles from "./share_panel.module.scss";
 
 /** Who may see a document, until when, and who else shall. Of several documents only the adding. */
-export function SharePanel({ documents, onClose }: { documents: readonly DocumentRow[]; onClose(): void }) {
+export default function SharePanel({ documents, onClose }: { documents: readonly DocumentRow[]; onClose(): void }) {
     const text = useText();
     const format = useFormat();
     const only = documents.length === 1 ? documents[0] : undefined;

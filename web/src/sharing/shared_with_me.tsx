@@ -43,7 +43,7 @@ async function readShared(): Promise<Shared[]> {
     }));
 }
 
-export function SharedWithMe() {
+export default function SharedWithMe() {
     const text = useText();
     const format = useFormat();
     const online = useOnline();

@@ -28,7 +28,7 @@ async function readTrash(owner: string, from: string | null): Promise<DocumentRo
     return unwrap(await query.order("deleted_at", { ascending: false }).order("id").limit(PAGE));
 }
 
-export function Trash() {
+export default function Trash() {
     const text = useText();
     const format = useFormat();
     const online = useOnline();

@@ -1,5 +1,5 @@
 import type { DetailedError, Upload as TusUpload } from "tus-js-client";
-import { config, supabase } from "../client/supabase";
+import { accessToken, config, supabase } from "../client/supabase";
 
 /** Storage takes chunks of exactly this size but for the last. */
 export const CHUNK = 6 * 1024 * 1024;
@@ -90,6 +90,26 @@ export async function openTransfer(wishes: Wishes): Promise<Transfer> {
         abort: () => upload.abort(),
         terminate: () => upload.abort(true).catch(() => undefined),
     };
+}
+
+/** One request for a file without bytes; it needs none of the above. */
+export async function putEmpty(key: string, file: Blob, type: string): Promise<Ended> {
+    try {
+        const response = await fetch(`${config().supabaseUrl}/storage/v1/object/documents/${key}`, {
+            method: "POST",
+            headers: {
+                apikey: config().publishableKey,
+                Authorization: `Bearer ${await accessToken()}`,
+                "Content-Type": type || "application/octet-stream",
+            },
+            body: file,
+        });
+        if (response.ok) return { kind: "done", message: "" };
+        return { kind: response.status >= 500 ? "unreachable" : "refused", message: sentenceOf(await response.text()) };
+    } catch (thrown) {
+        const signedOut = thrown instanceof Error && thrown.message === "signed_out";
+        return { kind: signedOut ? "signed_out" : "unreachable", message: "" };
+    }
 }
 
 function statusOf(error: DetailedError): number {

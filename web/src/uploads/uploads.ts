@@ -6,7 +6,7 @@ import { sentence } from "../text/sentence";
 import { now as spoken } from "../text/text";
 import { admit, type Limits } from "./admission";
 import { changeRecord, clearRecords, keepRecord, readRecord, readRecords, removeRecord, takeShared, type UploadRecord } from "./records";
-import { type Ended, openTransfer, type Transfer } from "./transfer";
+import { type Ended, openTransfer, putEmpty, type Transfer } from "./transfer";
 
 export type UploadState =
     | "waiting" // for one of the three places
@@ -299,12 +299,7 @@ async function send(key: string): Promise<void> {
 
 async function sendEmpty(key: string, path: string, file: Blob, type: string): Promise<void> {
     // a resumable upload of nothing fails on some storage backends
-    const { error } = await supabase()
-        .storage.from("documents")
-        .upload(path, file, { contentType: type || "application/octet-stream" });
-    if (!error) return end(key, { kind: "done", message: "" });
-    const status = Number((error as { statusCode?: string }).statusCode ?? 0);
-    return end(key, { kind: status === 0 || status >= 500 ? "unreachable" : "refused", message: error.message });
+    return end(key, await putEmpty(path, file, type));
 }
 
 let measuredAt = 0;
