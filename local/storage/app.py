@@ -25,6 +25,7 @@ from local.storage.settings import HEADER_LIMIT, VERSION, StorageSettings
 from local.storage.sweep import sweep
 from local.storage.tokens import InvalidToken, TokenVerifier
 from local.storage.tus import PATH as RESUMABLE_PATH
+from local.storage.unserved import answer_unserved
 
 __all__ = ["StorageApp", "create_app"]
 
@@ -135,6 +136,8 @@ class StorageApp:
         elif request.path == RESUMABLE_PATH or request.path.startswith(f"{RESUMABLE_PATH}/"):
             if answer := await self.resumable.handle(request):
                 return answer
+        elif answer := answer_unserved(request):
+            return answer
         elif request.method in ("GET", "HEAD"):
             match request.path:
                 case "/status":

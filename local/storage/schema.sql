@@ -1,6 +1,7 @@
 -- The schema `storage` as the hosted Storage service (1.70.6) leaves it, made by the role that owns it there.
 -- Run once, as supabase_storage_admin, in an empty schema; the roles exist already.
--- Left out are the tables of the S3 protocol, of analytics and of vectors, which the local stack does not serve.
+-- Left out are the tables of the S3 protocol and of vectors, which the local stack does not serve; of analytics there is
+-- what keeps the buckets' names.
 
 do $$
 begin
@@ -59,6 +60,23 @@ grant all on storage.buckets, storage.objects to anon, authenticated, service_ro
 
 alter table storage.buckets enable row level security;
 alter table storage.objects enable row level security;
+
+create table storage.buckets_analytics (
+    id uuid primary key default gen_random_uuid(),
+    name text not null,
+    type storage.buckettype not null default 'ANALYTICS',
+    format text not null default 'ICEBERG',
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    deleted_at timestamptz
+);
+
+create unique index buckets_analytics_unique_name_idx on storage.buckets_analytics (name) where deleted_at is null;
+
+grant all on storage.buckets_analytics to postgres with grant option;
+grant all on storage.buckets_analytics to anon, authenticated, service_role;
+
+alter table storage.buckets_analytics enable row level security;
 
 -- ---- what policies ask
 
