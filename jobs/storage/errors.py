@@ -51,9 +51,10 @@ class SourceChanged(StorageError):
 
 
 class StorageUnavailable(StorageError):
-    """Faults of network or service that outlasted all tries."""
+    """Faults of network or service that outlasted all tries; `internal`: the service answered, and blamed itself."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, internal: bool = False) -> None:
+        self.internal = internal
         super().__init__("storage_unavailable", f"Storage could not be used: {reason}.", "It is tried again later.")
 
 

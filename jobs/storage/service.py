@@ -21,7 +21,17 @@ from jobs.storage.errors import (
     TooLarge,
 )
 
-__all__ = ["ObjectInfo", "Service", "Tail", "content_range", "passing", "reason_of", "refusal", "verdict"]
+__all__ = [
+    "ObjectInfo",
+    "Service",
+    "Tail",
+    "content_range",
+    "is_internal",
+    "passing",
+    "reason_of",
+    "refusal",
+    "verdict",
+]
 
 # the service takes no more keys in one call of a removal
 REMOVE_KEYS = 1000
@@ -97,11 +107,11 @@ class Service:
                     answer = line.call(method, path, {**self.headers, **(headers or {})}, body)
                     if not passing(answer):
                         return answer
-                    reason = reason_of(answer)
+                    reason, internal = reason_of(answer), is_internal(answer)
                 except BROKEN as error:
-                    reason = str(error) or type(error).__name__
+                    reason, internal = str(error) or type(error).__name__, False
                 if not patience.wait():
-                    raise StorageUnavailable(reason)
+                    raise StorageUnavailable(reason, internal=internal)
         finally:
             if connection is None:
                 line.close()
@@ -119,10 +129,34 @@ class Service:
             str(said.get("content_type") or ""),
         )
 
+    def cause(self, fault: StorageUnavailable, bucket: str, key: str, *, check: Check = never) -> StorageError:
+        """Tell why an object's bytes cannot be read: `fault` itself, or that they are gone while their row is there.
+
+        A service that keeps its bytes in files answers 500 then, as it does while its database is away (hosted it is a
+        404). So they are gone when the row can be had and the bytes still cannot.
+        """
+        if not fault.internal:
+            return fault
+        line = self.connection(check)
+        try:
+            self.info(bucket, key, check=check)
+            path = f"/object/authenticated/{quoted(bucket, key)}"
+            again = line.call("GET", path, {**self.headers, "Range": "bytes=0-0"})
+        except StorageError as error:
+            return error
+        except BROKEN:
+            return fault
+        finally:
+            line.close()
+        return SourceMissing() if is_internal(again) else fault
+
     def tail(self, bucket: str, key: str, length: int, *, check: Check = never) -> Tail:
         """Read the last `length` bytes (or all, where there are fewer) with one Range request."""
         headers = {"Accept-Encoding": "identity", "Range": f"bytes=-{length}"}
-        answer = self.call("GET", f"/object/authenticated/{quoted(bucket, key)}", headers, check=check)
+        try:
+            answer = self.call("GET", f"/object/authenticated/{quoted(bucket, key)}", headers, check=check)
+        except StorageUnavailable as fault:
+            raise self.cause(fault, bucket, key, check=check) from fault
         etag = answer.headers.get("etag", "")
         if answer.status == 200:
             return Tail(answer.body[-length:], len(answer.body), etag)
@@ -173,6 +207,12 @@ def passing(answer: Answer) -> bool:
     """Tell whether the answer is a fault that may pass: too many requests, a lock, any 5xx (a full disk, a restart)."""
     meant = verdict(answer)
     return meant >= 500 or meant in (408, 423, 425, 429)
+
+
+def is_internal(answer: Answer) -> bool:
+    """Tell whether the service says that the fault is its own and no client's business."""
+    said = parsed(answer)
+    return verdict(answer) == 500 and isinstance(said, dict) and said.get("code") == "InternalError"
 
 
 def reason_of(answer: Answer) -> str:

@@ -7,7 +7,18 @@ from http.client import HTTPResponse
 
 from jobs.storage.connection import BROKEN, Connection
 from jobs.storage.errors import SourceChanged, StorageUnavailable
-from jobs.storage.service import Check, Service, Tail, answer_of, content_range, passing, quoted, reason_of, refusal
+from jobs.storage.service import (
+    Check,
+    Service,
+    Tail,
+    answer_of,
+    content_range,
+    is_internal,
+    passing,
+    quoted,
+    reason_of,
+    refusal,
+)
 
 __all__ = ["BLOCK", "Source"]
 
@@ -101,7 +112,7 @@ class Source:
                 answer = answer_of(response)
                 if not passing(answer):
                     raise refusal(answer)
-                self._again(reason_of(answer))
+                self._again(reason_of(answer), internal=is_internal(answer))
             except BROKEN as error:
                 self._again(str(error) or type(error).__name__)
             except BaseException:
@@ -139,10 +150,11 @@ class Source:
         self._expected = self._size = total
         self._etag = etag
 
-    def _again(self, reason: str) -> None:
+    def _again(self, reason: str, *, internal: bool = False) -> None:
         self.close()
         if not self._patience.wait():
-            raise StorageUnavailable(reason)
+            fault = StorageUnavailable(reason, internal=internal)
+            raise self._service.cause(fault, self._bucket, self._key, check=self._check)
 
 
 def _read(response: HTTPResponse | None, view: memoryview) -> int:

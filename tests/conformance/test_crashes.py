@@ -20,6 +20,7 @@ import jwt
 import psycopg
 import pytest
 
+from jobs import storage
 from tests.conformance.alone import AloneService
 
 BUCKET = "crashes"
@@ -237,6 +238,19 @@ def test_nothing_is_swept_when_no_file_at_all_has_a_row(crashed: Crashed) -> Non
         (crashed.service.folder / "objects" / orphan[:2] / orphan).write_bytes(b"orphan")
     crashed.service.start()
     assert crashed.files() == orphans
+
+
+def test_lost_bytes_are_a_missing_source_to_the_runner(crashed: Crashed) -> None:
+    """The service answers 500, as the real one does with its files on a disk; a runner must not wait for a cure."""
+    crashed.put("a.bin", b"lost")
+    token = crashed.headers["authorization"].removeprefix("Bearer ")
+    runner = storage.Storage(crashed.service.url, token, tries=1, delay=0.01)
+    assert b"".join(runner.source(BUCKET, "a.bin").blocks()) == b"lost"
+    (name,) = crashed.files()
+    (crashed.service.folder / "objects" / name[:2] / name).unlink()
+    assert crashed.http.get(f"/object/{BUCKET}/a.bin").status_code == 500
+    with pytest.raises(storage.SourceMissing):
+        list(runner.source(BUCKET, "a.bin").blocks())
 
 
 def test_two_services_never_share_a_folder(crashed: Crashed, new_service: Any) -> None:

@@ -137,6 +137,29 @@ def test_a_missing_source_has_that_name(storage: Storage, service: FakeStorage) 
     assert len(service.requests("GET")) == 1
 
 
+INTERNAL = {"statusCode": "500", "error": "Internal", "message": "Internal Server Error", "code": "InternalError"}
+
+
+@pytest.mark.parametrize("reading", [read, lambda storage: storage.tail(*KEY, 10)])
+def test_a_source_whose_bytes_are_gone_is_missing(storage: Storage, service: FakeStorage, reading: object) -> None:
+    """The service says so by a 500, as long as its files are on a disk; its database still knows the object."""
+    broken = [Fault(status=500, body=INTERNAL) for _ in range(4)]
+    service.faults["GET"].extend([*broken, Fault(), Fault(status=500, body=INTERNAL)])
+    with pytest.raises(SourceMissing):
+        reading(storage)  # type: ignore[operator]
+    assert "/object/info/" in service.requests("GET")[4][0]
+
+
+@pytest.mark.parametrize("after", [[Fault(status=500, body=INTERNAL)] * 4, [Fault(), Fault()]])
+def test_a_service_that_was_broken_is_no_missing_source(
+    storage: Storage, service: FakeStorage, after: list[Fault]
+) -> None:
+    """Its database is away, or it has come back just after the last try."""
+    service.faults["GET"].extend([*(Fault(status=500, body=INTERNAL) for _ in range(4)), *after])
+    with pytest.raises(StorageUnavailable):
+        read(storage)
+
+
 def test_a_source_of_another_size_is_not_the_one(storage: Storage) -> None:
     with pytest.raises(SourceChanged, match="1500000 bytes instead of 1499999"):
         read(storage, len(DATA) - 1)
