@@ -71,13 +71,16 @@ async function page() {
     }
 }
 
+/** What another app shares is put by; the page makes uploads of it once somebody is signed in (src/uploads/records.ts has the same stores). */
 async function takeShared(request) {
     const form = await request.formData();
     const files = form.getAll("files").filter((one) => typeof one !== "string");
     await new Promise((resolve, reject) => {
-        const opening = indexedDB.open("instashare", 1);
+        const opening = indexedDB.open("instashare", 2);
         opening.onupgradeneeded = () => {
-            opening.result.createObjectStore("uploads", { keyPath: "documentId" });
+            for (const name of [...opening.result.objectStoreNames]) opening.result.deleteObjectStore(name);
+            opening.result.createObjectStore("uploads", { keyPath: "id" });
+            opening.result.createObjectStore("bytes");
             opening.result.createObjectStore("shared", { autoIncrement: true });
         };
         opening.onerror = () => reject(opening.error);
@@ -89,7 +92,10 @@ async function takeShared(request) {
                 database.close();
                 resolve();
             };
-            transaction.onabort = () => reject(transaction.error);
+            transaction.onabort = () => {
+                database.close();
+                reject(transaction.error);
+            };
         };
     });
     return Response.redirect(`/?shared=${files.length}`, 303);

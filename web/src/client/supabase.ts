@@ -1,6 +1,7 @@
 import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 import type { Config } from "./config";
 import type { Database } from "./database.types";
+import { Fault } from "./faults";
 
 /** The parts that are in the build: what is left out (left_out.ts) is no part of the type. */
 export type Client = Omit<SupabaseClient<Database>, "storage" | "realtime" | "functions" | "channel" | "getChannels" | "removeChannel" | "removeAllChannels">;
@@ -27,9 +28,21 @@ export function config(): Config {
     return settings;
 }
 
-/** The access token of now, refreshed when it is due; throws a Fault where nobody is signed in. */
+/**
+ * The access token of now, refreshed when it is due. Where it could not be refreshed for want of a network that is a Fault
+ * `unreachable`: nobody has to sign in again for that; `signed_out` where nobody is signed in.
+ */
 export async function accessToken(): Promise<string> {
-    const { data } = await supabase().auth.getSession();
-    if (!data.session) throw new Error("signed_out");
-    return data.session.access_token;
+    return tokenOf(await supabase().auth.getSession());
+}
+
+/** A new access token, whatever this device's clock says of the old one. */
+export async function freshToken(): Promise<string> {
+    return tokenOf(await supabase().auth.refreshSession());
+}
+
+function tokenOf({ data, error }: { data: { session: { access_token: string } | null }; error: { name: string } | null }): string {
+    if (data.session) return data.session.access_token;
+    if (error?.name === "AuthRetryableFetchError") throw new Fault("unreachable", "The server cannot be reached.", "", 0);
+    throw new Error("signed_out");
 }

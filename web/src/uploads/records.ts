@@ -1,31 +1,48 @@
-/** What a reload must not lose: one record an unfinished upload, with its bytes where they are few; and files that were shared with the app. */
+/**
+ * What a reload, a crash or a time without network must not lose: one record an unfinished upload, its bytes where they
+ * are few, and the files that another app has shared. The service worker (public/sw.js) writes the last, in the same
+ * database: whoever changes its version here changes it there.
+ */
 export interface UploadRecord {
-    documentId: string;
+    /** This browser's own name of the upload: it has one before the database has given the document its id. */
+    id: string;
     userId: string;
+    documentId: string | null;
     name: string;
     size: number;
     type: string;
     lastModified: number;
+    /** When it was added, by this device's clock, in milliseconds. */
+    addedAt: number;
     uploadUrl: string | null;
     offset: number;
-    /** The bytes, when they are few enough to keep. */
-    blob: Blob | null;
 }
 
 /** Larger files are not copied into the browser's storage: the person chooses them again. */
 export const BLOB_LIMIT = 50_000_000;
 
-const STORES = ["uploads", "shared"] as const;
+const VERSION = 2;
+type Store = "uploads" | "bytes" | "shared";
+const STORES: readonly Store[] = ["uploads", "bytes", "shared"];
 let opened: Promise<IDBDatabase> | undefined;
 
 function open(): Promise<IDBDatabase> {
     opened ??= new Promise((resolve, reject) => {
-        const request = indexedDB.open("instashare", 1);
+        const request = indexedDB.open("instashare", VERSION);
         request.onupgradeneeded = () => {
-            request.result.createObjectStore("uploads", { keyPath: "documentId" });
+            for (const name of [...request.result.objectStoreNames]) request.result.deleteObjectStore(name);
+            request.result.createObjectStore("uploads", { keyPath: "id" });
+            request.result.createObjectStore("bytes");
             request.result.createObjectStore("shared", { autoIncrement: true });
         };
-        request.onsuccess = () => resolve(request.result);
+        request.onsuccess = () => {
+            // a newer page in another tab wants to change the stores: it must not wait for this one
+            request.result.onversionchange = () => {
+                request.result.close();
+                opened = undefined;
+            };
+            resolve(request.result);
+        };
         request.onerror = () => reject(request.error);
     });
     opened.catch(() => {
@@ -34,53 +51,106 @@ function open(): Promise<IDBDatabase> {
     return opened;
 }
 
-async function run<T>(store: (typeof STORES)[number], mode: IDBTransactionMode, work: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+/** One transaction: all of `work` or nothing. Resolves with what `work`'s request found, once it is stored. */
+async function run<T>(stores: readonly Store[], mode: IDBTransactionMode, work: (open: (name: Store) => IDBObjectStore) => IDBRequest<T> | null): Promise<T> {
     const database = await open();
     return new Promise((resolve, reject) => {
-        const transaction = database.transaction(store, mode);
-        const request = work(transaction.objectStore(store));
-        transaction.oncomplete = () => resolve(request.result);
-        transaction.onabort = () => reject(transaction.error ?? request.error);
-        transaction.onerror = () => reject(transaction.error ?? request.error);
+        const transaction = database.transaction([...stores], mode);
+        const request = work((name) => transaction.objectStore(name));
+        transaction.oncomplete = () => resolve(request?.result as T);
+        transaction.onabort = () => reject(transaction.error ?? request?.error);
+        transaction.onerror = () => reject(transaction.error ?? request?.error);
     });
 }
 
-/** Keeps a record; without its bytes where the browser has no room for them. */
-export async function keepRecord(record: UploadRecord): Promise<void> {
-    const blob = record.blob && record.size <= BLOB_LIMIT ? record.blob : null;
-    try {
-        await run("uploads", "readwrite", (store) => store.put({ ...record, blob }));
-    } catch {
-        if (blob) await run("uploads", "readwrite", (store) => store.put({ ...record, blob: null })).catch(() => undefined);
-    }
+/** A name that no other upload of this browser has. */
+export function newId(): string {
+    return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-export async function changeRecord(documentId: string, change: Partial<UploadRecord>): Promise<void> {
-    const kept = await readRecord(documentId);
-    if (kept) await run("uploads", "readwrite", (store) => store.put({ ...kept, ...change })).catch(() => undefined);
+/** Keeps records, all or none; where the browser keeps nothing, uploads run all the same and a reload forgets them. */
+export async function keepRecords(records: readonly UploadRecord[]): Promise<void> {
+    await run(["uploads"], "readwrite", (open) => {
+        for (const record of records) open("uploads").put(record);
+        return null;
+    }).catch(() => undefined);
 }
 
-export async function readRecord(documentId: string): Promise<UploadRecord | undefined> {
-    return run("uploads", "readonly", (store) => store.get(documentId) as IDBRequest<UploadRecord | undefined>).catch(() => undefined);
+/** Keeps the bytes of a record that still exists; where there is no room for them the file must be chosen again after a reload. */
+export async function keepBytes(id: string, blob: Blob): Promise<void> {
+    if (blob.size > BLOB_LIMIT) return;
+    await run(["uploads", "bytes"], "readwrite", (open) => {
+        const kept = open("uploads").getKey(id);
+        kept.onsuccess = () => {
+            if (kept.result !== undefined) open("bytes").put(blob, id);
+        };
+        return null;
+    }).catch(() => undefined);
 }
 
+/** Changes a record in part; a change that comes after its end makes no new one. */
+export async function changeRecord(id: string, change: Partial<Omit<UploadRecord, "id">>): Promise<void> {
+    await run(["uploads"], "readwrite", (open) => {
+        const kept: IDBRequest<UploadRecord | undefined> = open("uploads").get(id);
+        kept.onsuccess = () => {
+            if (kept.result) open("uploads").put({ ...kept.result, ...change });
+        };
+        return null;
+    }).catch(() => undefined);
+}
+
+export async function readRecord(id: string): Promise<UploadRecord | undefined> {
+    return run(["uploads"], "readonly", (open) => open("uploads").get(id) as IDBRequest<UploadRecord | undefined>).catch(() => undefined);
+}
+
+/** A person's records, the oldest first. */
 export async function readRecords(userId: string): Promise<UploadRecord[]> {
-    const all = await run("uploads", "readonly", (store) => store.getAll() as IDBRequest<UploadRecord[]>).catch(() => []);
-    return all.filter((record) => record.userId === userId);
+    const all = await run(["uploads"], "readonly", (open) => open("uploads").getAll() as IDBRequest<UploadRecord[]>).catch(() => []);
+    return all.filter((record) => record.userId === userId).sort((a, b) => a.addedAt - b.addedAt);
 }
 
-export async function removeRecord(documentId: string): Promise<void> {
-    await run("uploads", "readwrite", (store) => store.delete(documentId)).catch(() => undefined);
+export async function readBytes(id: string): Promise<Blob | undefined> {
+    return run(["bytes"], "readonly", (open) => open("bytes").get(id) as IDBRequest<Blob | undefined>).catch(() => undefined);
+}
+
+export async function removeRecord(id: string): Promise<void> {
+    await run(["uploads", "bytes"], "readwrite", (open) => {
+        open("bytes").delete(id);
+        return open("uploads").delete(id);
+    }).catch(() => undefined);
 }
 
 /** Sign-out: nothing of anybody stays in this browser. */
 export async function clearRecords(): Promise<void> {
-    for (const store of STORES) await run(store, "readwrite", (one) => one.clear()).catch(() => undefined);
+    await run(STORES, "readwrite", (open) => {
+        for (const store of STORES) open(store).clear();
+        return null;
+    }).catch(() => undefined);
 }
 
-/** The files that another app has handed to this one (the service worker has put them there); they are taken once. */
-export async function takeShared(): Promise<File[]> {
-    const files = await run("shared", "readonly", (store) => store.getAll() as IDBRequest<File[]>).catch(() => []);
-    if (files.length > 0) await run("shared", "readwrite", (store) => store.clear()).catch(() => undefined);
-    return files;
+/**
+ * Makes uploads of the files that another app has shared, their bytes of whatever size: nobody can choose them again. One
+ * transaction, so that they become one upload each, however many tabs look and whenever the page goes away.
+ */
+export async function takeShared(userId: string, addedAt: number): Promise<{ record: UploadRecord; file: File }[]> {
+    const taken: { record: UploadRecord; file: File }[] = [];
+    try {
+        await run(STORES, "readwrite", (open) => {
+            const shared: IDBRequest<File[]> = open("shared").getAll();
+            shared.onsuccess = () => {
+                for (const file of shared.result) {
+                    const { name, size, type, lastModified } = file;
+                    const record = { id: newId(), userId, documentId: null, name, size, type, lastModified, addedAt, uploadUrl: null, offset: 0 };
+                    open("uploads").put(record);
+                    open("bytes").put(file, record.id);
+                    taken.push({ record, file });
+                }
+                open("shared").clear();
+            };
+            return null;
+        });
+    } catch {
+        return [];
+    }
+    return taken;
 }

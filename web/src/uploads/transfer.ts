@@ -1,5 +1,5 @@
 import type { DetailedError, Upload as TusUpload } from "tus-js-client";
-import { accessToken, config, supabase } from "../client/supabase";
+import { accessToken, config, freshToken } from "../client/supabase";
 
 /** Storage takes chunks of exactly this size but for the last. */
 export const CHUNK = 6 * 1024 * 1024;
@@ -54,14 +54,12 @@ export async function openTransfer(wishes: Wishes): Promise<Transfer> {
             cacheControl: "3600",
         },
         onBeforeRequest: async (request) => {
+            const token = stale ? await freshToken() : await accessToken();
             if (stale) {
                 stale = false;
                 refreshed = true;
-                await supabase().auth.refreshSession();
             }
-            const { data } = await supabase().auth.getSession();
-            if (!data.session) throw new Error("signed_out");
-            request.setHeader("Authorization", `Bearer ${data.session.access_token}`);
+            request.setHeader("Authorization", `Bearer ${token}`);
         },
         onUploadUrlAvailable: () => {
             if (!upload.url) return;
@@ -75,6 +73,7 @@ export async function openTransfer(wishes: Wishes): Promise<Transfer> {
             wishes.onStored(accepted);
         },
         onShouldRetry: (error) => {
+            if (/signed_out/.test(error.message)) return false;
             const status = statusOf(error as DetailedError);
             if ([400, 401, 403].includes(status) && !refreshed) {
                 stale = true;
@@ -87,7 +86,7 @@ export async function openTransfer(wishes: Wishes): Promise<Transfer> {
     });
     return {
         start: () => upload.start(),
-        abort: () => upload.abort(),
+        abort: () => upload.abort().catch(() => undefined),
         terminate: () => upload.abort(true).catch(() => undefined),
     };
 }
