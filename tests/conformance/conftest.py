@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from local.installation import free_port
+from tests.caddy import serving
 from tests.conformance.alone import PREFIX, ROOT, AloneService
 from tests.conformance.replayer import Replayer, Target, load
 
@@ -59,7 +61,7 @@ def new_service(stack: dict[str, Any], recordings: dict[str, Any]) -> Any:
     return make
 
 
-@pytest.fixture(scope="session", params=["service", "gateway"])
+@pytest.fixture(scope="session", params=["service", "gateway", "caddy"])
 def replayer(
     request: pytest.FixtureRequest,
     stack: dict[str, Any],
@@ -67,17 +69,24 @@ def replayer(
     new_service: Any,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Replayer]:
-    """Replays against the service alone, then through the gateway, everything compared.
+    """Replays against the service alone, through the local stack's gateway, and through the Caddy of a deployment.
 
-    The gateway's process has no second address for Storage: it would be a door that believes forwarding headers.
+    The gateway's process has no second address for Storage: it would be a door that believes forwarding headers. Caddy
+    stands before the service alone, as compose has it.
     """
-    alone = request.param == "service"
-    with new_service(tmp_path_factory.mktemp("storage")).running() as service:
+    folder = tmp_path_factory.mktemp("storage")
+    with contextlib.ExitStack() as opened:
+        service = opened.enter_context(new_service(folder / "service").running())
+        url = service.url if request.param == "service" else stack["supabase_url"]
+        if request.param == "caddy":
+            behind = {"STORAGE_UPSTREAM": service.url.removeprefix("http://")}
+            url = opened.enter_context(serving(behind, folder / "caddy")).url
         target = Target(
-            url=(service.url if alone else stack["supabase_url"]) + PREFIX,
-            service_url=service.url if alone else None,
+            url=url + PREFIX,
+            service_url=None if request.param == "gateway" else service.url,
             database=stack["admin_database_url"],
             jwt_secret=stack["jwt_secret"],
+            door=request.param,
         )
         replayer = Replayer(recordings, target)
         yield replayer

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-__all__ = ["ANSWERED_BY_THE_GATEWAY", "UNSERVED"]
+__all__ = ["ANSWERED_BY", "UNSERVED"]
 
 UNSERVED = {
-    "BK-56": "analytics buckets are another product; a bucket that nobody can use would be a lie",
-    "MS-27": "the page of the API's documentation, compared by its hash",
-    "MS-29": "the S3 protocol",
+    "MS-27": "the page of the API's documentation, compared by its hash; answered by a 501 that says where it is",
 }
 
-ANSWERED_BY_THE_GATEWAY = {
+PAGES = {
     "MS-21": "a browser's preflight; the service alone knows none",
     "MS-22": "a browser's preflight; the service alone knows none",
     "DL-27": "a page on another origin asks; the service alone has no CORS headers for it",
     "MS-25": "a page on another origin asks; the service alone has no CORS headers for it",
 }
+
+PROXIED = PAGES | {
+    "KY-08": "a malformed percent escape is refused by Caddy itself, with 400 in its own words",
+    "JS-10": "a malformed percent escape is refused by Caddy itself, with 400 in its own words",
+    "KY-23": "a path that climbs out of /storage/v1 leads nowhere: Storage never hears of it",
+    "CO-01": "Go's server sends a 304 without Content-Type and Content-Length (RFC 9110 §15.4.5 asks for neither)",
+    "CO-08": "Go's server sends a 304 without Content-Type and Content-Length (RFC 9110 §15.4.5 asks for neither)",
+    "CO-13": "Go's server sends a 304 without Content-Type and Content-Length (RFC 9110 §15.4.5 asks for neither)",
+}
+
+# by what stands before the service
+ANSWERED_BY: dict[str, dict[str, str]] = {"service": {}, "gateway": PAGES, "caddy": PROXIED}

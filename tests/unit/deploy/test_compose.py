@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobs.cli import keys
-from tests.unit.deploy.conftest import ROOT, tool
+from tests.caddy import ROOT, tool
 
 Model = dict[str, Any]
 OURS = ("migrate", "backend", "runner", "gateway")

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from local.installation import free_port
-from tests.unit.deploy.conftest import GATEWAY, Gateway, start_caddy, stop, tool
+from tests.caddy import GATEWAY, start, stop, tool
+from tests.unit.deploy.conftest import Gateway
 
 MIB = 1 << 20
 
@@ -68,13 +69,22 @@ def test_without_a_known_key_nobody_gets_through(gateway: Gateway, path: str, ke
     assert answer == 401
 
 
-def raw(gateway: Gateway, path: str, headers: dict[str, str]) -> int:
+def raw(gateway: Gateway, path: str, headers: dict[str, str] | None = None) -> int:
     """The status of a GET whose path reaches the gateway as it is written here."""
+    return int(_exchange(gateway, path, headers or {}).split(None, 2)[1])
+
+
+def raw_answer(gateway: Gateway, path: str) -> bytes:
+    """The body of one."""
+    return _exchange(gateway, path, {}).partition(b"\r\n\r\n")[2]
+
+
+def _exchange(gateway: Gateway, path: str, headers: dict[str, str]) -> bytes:
     host, port = gateway.url.removeprefix("http://").split(":")
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     with socket.create_connection((host, int(port)), 10) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n{lines}\r\n".encode())
-        return int(connection.makefile("rb").readline().split()[1])
+        return connection.makefile("rb").read()
 
 
 def test_storage_asks_for_no_key_and_translates_none(gateway: Gateway) -> None:
@@ -128,7 +138,7 @@ def test_forwarded_headers_are_the_gateways_own(gateway: Gateway, path: str) -> 
 def test_cors_is_the_gateways_own_and_lists_authorization(gateway: Gateway) -> None:
     asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST",
              "Access-Control-Request-Headers": "authorization,apikey"}  # fmt: skip
-    for path in ("/auth/v1/token", "/rest/v1/documents", "/storage/v1/upload/resumable"):
+    for path in ("/auth/v1/token", "/rest/v1/documents", "/storage/v1/object/documents/a"):
         preflight = gateway.client.options(path, headers=asked)
         assert preflight.status_code == 204
         assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
@@ -136,8 +146,30 @@ def test_cors_is_the_gateways_own_and_lists_authorization(gateway: Gateway) -> N
         assert answer.headers.get_list("access-control-allow-origin") == ["*"]
         assert "access-control-allow-credentials" not in answer.headers
         assert "Upload-Offset" in answer.headers["access-control-expose-headers"]
-    # without an origin it is TUS that asks what Storage can do
-    assert told(gateway.client.options("/storage/v1/upload/resumable"))["name"] == "storage"
+
+
+@pytest.mark.parametrize("path", ["/storage/v1/upload/resumable", "/storage/v1/upload/resumable/abc"])
+def test_of_resumable_uploads_storage_tells_itself_to_browsers_too(gateway: Gateway, path: str) -> None:
+    page = {"Origin": "https://a.example"}
+    for headers in ({}, page, {**page, "Access-Control-Request-Method": "POST"}):
+        answer = gateway.client.options(path, headers=headers)
+        assert told(answer)["name"] == "storage"
+        assert answer.headers.get_list("access-control-allow-origin") == ["https://upstream.example"]
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/object/documents/a//b", "/bucket//", "/object/documents/./a", "/object/documents/x/../a", "/object/a%2F..%2Fb"],
+)
+def test_storage_judges_keys_as_they_were_sent(gateway: Gateway, path: str) -> None:
+    seen = json.loads(raw_answer(gateway, f"/storage/v1{path}"))
+    assert (seen["name"], seen["path"]) == ("storage", path)
+
+
+@pytest.mark.parametrize("path", ["/storage/v1/../../etc/passwd", "/storage/v1/..%2F..%2Fstamp", "/storage/v1/../x"])
+def test_a_path_that_climbs_out_of_storage_reaches_no_service(gateway: Gateway, path: str) -> None:
+    assert b'"name": "' not in raw_answer(gateway, path)
 
 
 @pytest.mark.parametrize(("path", "limit"), [("/auth/v1/token", MIB), ("/rest/v1/documents", 16 * MIB)])
@@ -250,7 +282,7 @@ def test_tls_comes_with_the_address(tmp_path: Path) -> None:
     """`https://` in PUBLIC_URL is all; on localhost Caddy is its own authority."""
     port = free_port()
     url = f"https://localhost:{port}"
-    process, _ = start_caddy({**ENOUGH, "PUBLIC_URL": url, "SUPABASE_URL": url, "WEB_ROOT": str(tmp_path)}, tmp_path)
+    process, _ = start({**ENOUGH, "PUBLIC_URL": url, "SUPABASE_URL": url, "WEB_ROOT": str(tmp_path)}, tmp_path)
     try:
         authority = tmp_path / "caddy" / "pki" / "authorities" / "local" / "root.crt"
         deadline = time.monotonic() + 20
@@ -279,7 +311,7 @@ def test_beside_a_hosted_project_nothing_of_supabase_passes(gateway: Gateway, tm
         "BACKEND_UPSTREAM": gateway.upstreams["backend"].address,
     }
     (tmp_path / "index.html").write_text("InstaShare")
-    process, _ = start_caddy(environment, tmp_path)
+    process, _ = start(environment, tmp_path)
     try:
         with httpx.Client(base_url=url, trust_env=False) as client:
             assert client.get("/config.json").json()["supabaseUrl"] == environment["SUPABASE_URL"]

@@ -105,6 +105,9 @@ class Upstream(ThreadingHTTPServer):
         """host:port, as Caddy wants it."""
         return f"127.0.0.1:{self.server_address[1]}"
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: the gateway ends a connection as soon as a body is too large."""
+
     def stop(self) -> None:
         """End it."""
         self.shutdown()
