@@ -164,8 +164,8 @@ def create_app(dist: Path, installation: Installation) -> Starlette:
         return PlainTextResponse("ok", headers={"Cache-Control": NEVER})
 
     async def receive_shared(request: Request) -> AnyResponse:
-        # the service worker takes what other apps share; where it is not there yet, the person begins at the library
-        return RedirectResponse("/", 303)
+        # the service worker takes what other apps share; where it is not there yet, the person is told
+        return RedirectResponse("/?shared=failed", 303)
 
     async def mails(request: Request) -> AnyResponse:
         headers = {"Cache-Control": NEVER, **shared}

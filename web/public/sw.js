@@ -73,9 +73,19 @@ async function page() {
 
 /** What another app shares is put by; the page makes uploads of it once somebody is signed in (src/uploads/records.ts has the same stores). */
 async function takeShared(request) {
-    const form = await request.formData();
-    const files = form.getAll("files").filter((one) => typeof one !== "string");
-    await new Promise((resolve, reject) => {
+    try {
+        const form = await request.formData();
+        const files = form.getAll("files").filter((one) => typeof one !== "string");
+        await putBy(files);
+        return Response.redirect(`/?shared=${files.length}`, 303);
+    } catch (fault) {
+        console.error(fault);
+        return Response.redirect("/?shared=failed", 303);
+    }
+}
+
+function putBy(files) {
+    return new Promise((resolve, reject) => {
         const opening = indexedDB.open("instashare", 2);
         opening.onupgradeneeded = () => {
             for (const name of [...opening.result.objectStoreNames]) opening.result.deleteObjectStore(name);
@@ -98,5 +108,4 @@ async function takeShared(request) {
             };
         };
     });
-    return Response.redirect(`/?shared=${files.length}`, 303);
 }

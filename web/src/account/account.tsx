@@ -20,6 +20,7 @@ import { keepLanguage, type Language, setLanguage, useLanguage, useText } from "
 import { setTheme, type Theme, theme } from "../theme/theme";
 import styles from "./account.module.scss";
 import { authFault } from "./auth_faults";
+import { EmailForm } from "./email_form";
 import { type Profile, useProfile, useRoles } from "./roles";
 import { signOut, usePerson } from "./session";
 
@@ -62,6 +63,7 @@ export default function Account() {
                 ) : (
                     <Skeleton rows={4} plain />
                 )}
+                <EmailForm />
                 <PasswordForm />
                 <Appearance />
                 {limits && (

@@ -1,5 +1,5 @@
 import { Eye, EyeOff, MailCheck, MailWarning } from "lucide-react";
-import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
 import { config, supabase } from "../client/supabase";
 import { useOnline } from "../client/surroundings";
@@ -12,7 +12,7 @@ import { sentence } from "../text/sentence";
 import { useText } from "../text/text";
 import { authFault, looksLikeEmail } from "./auth_faults";
 import styles from "./entry.module.scss";
-import { recovered, useSession } from "./session";
+import { forgetLink, recovered, useSession } from "./session";
 
 /** All screens of somebody who is not signed in, and those that links of mails lead to. */
 export default function Entry() {
@@ -54,7 +54,7 @@ function useForm(run: () => Promise<void>) {
     const text = useText();
     const [busy, setBusy] = useState(false);
     const [fault, setFault] = useState<string | null>(null);
-    async function submit(event: FormEvent) {
+    async function submit(event: { preventDefault(): void }) {
         event.preventDefault();
         if (busy) return;
         setBusy(true);
@@ -104,14 +104,23 @@ function SignIn() {
     const [email, setEmail] = useState("");
     const [password, setPassword] = useState("");
     const [wrong, setWrong] = useState<{ email: string | null; password: string | null }>({ email: null, password: null });
+    const [unconfirmed, setUnconfirmed] = useState<string | null>(null);
     const ref = useFocusWrong(wrong.email, wrong.password);
     const form = useForm(async () => {
         const found = { email: email.trim() ? null : text.entry.emailMissing, password: password ? null : text.entry.passwordMissing };
         setWrong(found);
         if (found.email || found.password) return;
+        setUnconfirmed(null);
         const { error } = await supabase().auth.signInWithPassword({ email: email.trim(), password });
+        if (error?.code === "email_not_confirmed") setUnconfirmed(email.trim());
         if (error) throw error;
     });
+    const again = useForm(async () => {
+        if (unconfirmed) await resendConfirmation(unconfirmed);
+        tell(text.entry.resent);
+    });
+    // another app has handed files over before anybody was here
+    const shared = Number(new URLSearchParams(window.location.search).get("shared")) || 0;
     return (
         <Frame
             title={text.entry.signIn}
@@ -122,6 +131,7 @@ function SignIn() {
                 </>
             }
         >
+            {shared > 0 && <Notice>{text.entry.sharedWaits(shared)}</Notice>}
             <form ref={ref} onSubmit={(event) => void form.submit(event)} noValidate>
                 <Field
                     label={text.entry.email}
@@ -133,7 +143,12 @@ function SignIn() {
                     onChange={(event) => setEmail(event.currentTarget.value)}
                 />
                 <PasswordField value={password} onInput={setPassword} error={wrong.password} />
-                {form.fault && <p className={styles.fault}>{form.fault}</p>}
+                {(form.fault ?? again.fault) && <p className={styles.fault}>{form.fault ?? again.fault}</p>}
+                {unconfirmed && (
+                    <Button wide busy={again.busy} onClick={(event) => void again.submit(event)}>
+                        {text.entry.resend}
+                    </Button>
+                )}
                 <Button type="submit" look="primary" wide busy={form.busy}>
                     {text.entry.signIn}
                 </Button>
@@ -328,24 +343,45 @@ function NewPassword() {
 function Confirmed() {
     const text = useText();
     const [, go] = useLocation();
-    const { known, person, linkFault } = useSession();
+    const { known, person, linkFault, halfChanged } = useSession();
     useEffect(() => {
-        if (!known || linkFault) return;
+        if (!known || linkFault || halfChanged) return;
         tell(text.entry.confirmed);
         go(person ? "/" : "/sign-in", { replace: true });
-    }, [known, person, linkFault, go, text]);
-    return linkFault ? <DeadLink /> : <Frame title={text.entry.busy} />;
+    }, [known, person, linkFault, halfChanged, go, text]);
+    if (linkFault) return <DeadLink confirming />;
+    if (!halfChanged) return <Frame title={text.entry.busy} />;
+    return (
+        <Frame title={text.entry.halfChanged} lead={text.entry.halfChangedLead} foot={<BackLink />}>
+            <div className={styles.sent}>
+                <MailCheck size={44} strokeWidth={1.25} aria-hidden />
+            </div>
+        </Frame>
+    );
 }
 
-function DeadLink() {
+/** Back into the library or to the form; what the link said was read. */
+function BackLink() {
+    const text = useText();
+    const { person } = useSession();
+    return (
+        <Link href={person ? "/" : "/sign-in"} onClick={forgetLink}>
+            {person ? text.common.toLibrary : text.entry.backToSignIn}
+        </Link>
+    );
+}
+
+function DeadLink({ confirming = false }: { confirming?: boolean }) {
     const text = useText();
     return (
-        <Frame title={text.entry.linkDead} lead={text.entry.linkDeadLead} foot={<Link href="/sign-in">{text.entry.backToSignIn}</Link>}>
+        <Frame title={text.entry.linkDead} lead={confirming ? text.entry.confirmDeadLead : text.entry.linkDeadLead} foot={<BackLink />}>
             <div className={styles.sent}>
                 <MailWarning size={44} strokeWidth={1.25} aria-hidden />
-                <Link href="/reset" className={styles.mails}>
-                    {text.entry.reset}
-                </Link>
+                {!confirming && (
+                    <Link href="/reset" className={styles.mails} onClick={forgetLink}>
+                        {text.entry.reset}
+                    </Link>
+                )}
             </div>
         </Frame>
     );

@@ -15,9 +15,11 @@ interface State {
     recovering: boolean;
     /** What the address bar said about a link that does not work. */
     linkFault: string | null;
+    /** A link of one of the two mails of a change of address was followed: the other one is due. */
+    halfChanged: boolean;
 }
 
-const session = createStore<State>({ known: false, person: null, recovering: false, linkFault: null });
+const session = createStore<State>({ known: false, person: null, recovering: false, linkFault: null, halfChanged: false });
 const leavers = new Set<(person: Person) => Promise<void> | void>();
 let leaving = false;
 
@@ -25,8 +27,10 @@ let leaving = false;
 export function watchSession(): void {
     const told = new URLSearchParams(window.location.hash.slice(1) || window.location.search);
     const linkFault = told.get("error_code") ?? told.get("error");
-    if (linkFault) window.history.replaceState(null, "", window.location.pathname);
-    session.set((now) => ({ ...now, linkFault }));
+    // Auth says so in a sentence of its own and gives no session
+    const halfChanged = !linkFault && told.has("message");
+    if (linkFault || halfChanged) window.history.replaceState(null, "", window.location.pathname);
+    session.set((now) => ({ ...now, linkFault, halfChanged }));
     supabase().auth.onAuthStateChange((event, found) => {
         const before = session.get().person;
         const person = personOf(found);
@@ -58,6 +62,11 @@ export async function signOut(): Promise<void> {
     // this device only; where the server cannot be reached the session is forgotten here all the same
     await supabase().auth.signOut({ scope: "local" });
     leaving = false;
+}
+
+/** What the link said was read. */
+export function forgetLink(): void {
+    session.set((now) => ({ ...now, linkFault: null, halfChanged: false }));
 }
 
 export function recovered(): void {

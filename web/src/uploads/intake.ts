@@ -45,6 +45,9 @@ const recordOf = ({ key, documentId, name, size, type, lastModified }: Upload, u
 export async function takeIn(): Promise<void> {
     const person = around.get();
     if (!person) return;
+    const told = new URLSearchParams(window.location.search).get("shared");
+    if (told) window.history.replaceState(null, "", window.location.pathname);
+    if (told === "failed") complain(spoken().text.upload.sharedFailed);
     const taken = await takeShared(person.userId, Date.now());
     if (taken.length === 0 || around.get() !== person) return;
     tell(spoken().text.upload.shared(taken.length));

@@ -133,7 +133,11 @@ function Item({ upload }: { upload: Upload }) {
                     {text.action.choose}
                 </Button>
             ) : upload.state === "vanished" || upload.state === "paused" ? (
-                <IconButton icon={upload.state === "paused" ? Play : RotateCcw} label={named(text.action.resume)} onClick={() => resumeUpload(upload.key)} />
+                <IconButton
+                    icon={upload.state === "paused" ? Play : RotateCcw}
+                    label={named(upload.state === "paused" ? text.action.resume : text.action.restart)}
+                    onClick={() => resumeUpload(upload.key)}
+                />
             ) : upload.state === "refused" ? (
                 <IconButton icon={X} label={named(text.common.dismiss)} onClick={() => dismissUpload(upload.key)} />
             ) : (
