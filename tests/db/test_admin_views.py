@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from tests.db.conftest import Database, Person, Runner, in_parallel, refused
 
-VIEWS = ("admin_users", "admin_jobs", "admin_job_rates", "admin_runners", "admin_logs")
+VIEWS = (
+    "admin_users", "admin_documents", "admin_document_counts", "admin_jobs", "admin_job_rates", "admin_runners",
+    "admin_logs",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -42,6 +46,51 @@ def test_administrators_see_people_with_roles_and_storage(database: Database, ow
     assert rows[admin.email]["roles"] == ["admin", "member"]
     assert (rows[owner.email]["documents"], rows[owner.email]["used_bytes"]) == (2, 12)
     assert rows[owner.email]["first_name"] == "Olga"
+
+
+def test_administrators_see_metadata_of_everybody_s_documents_and_no_way_to_bytes(
+    database: Database, owner: Person, recipient: Person, admin: Person
+) -> None:
+    document = owner.ready(database.runner(), "plan.pdf", 7)
+    owner.call("share_document", document, recipient.email)
+    owner.call("share_document", document, "invited@example.test")
+    (row,) = admin.run("select * from admin_documents")
+    assert [row[name] for name in ("owner_email", "name", "size_bytes", "status", "shares", "deleted_at")] == [
+        owner.email, "plan.pdf", 7, "ready", 2, None,
+    ]  # fmt: skip
+    assert not {"archive_path", "object_version"} & set(row)
+    assert str(owner.row(document)["archive_path"]) not in str(list(row.values()))
+    assert admin.run("select * from documents") == []
+    assert admin.run("select * from storage.objects", operation="storage.object.sign") == []
+    with refused("42501"):
+        admin.run("select * from private.admin_documents")
+    for statement in ("update admin_documents set name = 'x'", "delete from admin_documents"):
+        with pytest.raises(psycopg.Error):
+            admin.run(statement)
+    owner.call("delete_document", document)
+    assert admin.value("select deleted_at is not null from admin_documents")
+    counts = admin.run("select * from admin_document_counts")
+    assert counts == [{"status": "ready", "in_trash": True, "documents": 1, "size_bytes": 7, "archive_size_bytes": 100}]
+
+
+def test_a_page_of_documents_reads_no_more_than_the_page(database: Database, owner: Person, admin: Person) -> None:
+    database.run("alter table documents disable trigger user")
+    database.run(
+        "insert into documents (owner_id, name, size_bytes, created_at)"
+        " select %s, 'n' || i, i, now() - i * interval '1 second' from generate_series(1, 5000) i",
+        owner.id,
+    )
+    database.run("analyze documents")
+    page = (
+        "explain (analyze, costs off, timing off)"
+        " select * from admin_documents {} order by created_at desc, id desc limit 5"
+    )
+    for where in ("", "where created_at <= now() - interval '1 hour'"):
+        plan = "\n".join(str(*row.values()) for row in admin.run(page.format(where)))
+        assert "documents_created_idx" in plan and "Sort" not in plan, plan
+        # whoever may not read has no row read, so that no filter of his can look at one
+        plan = "\n".join(str(*row.values()) for row in owner.run(page.format(where)))
+        assert "One-Time Filter" in plan and "documents_created_idx on documents d (never executed)" in plan, plan
 
 
 def test_administrators_give_and_take_roles(database: Database, owner: Person, admin: Person) -> None:

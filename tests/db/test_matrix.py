@@ -102,6 +102,8 @@ MATRIX = [
     read("limits",                                                       "x   y   y   y   y   y    y   0   x"),
     read("library_counts",                                               "x   y   y   y   y   y    y   0   x"),
     read("admin_users",                                                  "x   0   0   0   0   0    y   0   x"),
+    read("admin_documents",                                              "x   0   0   0   0   0    y   0   x"),
+    read("admin_document_counts",                                        "x   0   0   0   0   0    y   0   x"),
     read("admin_jobs",                                                   "x   0   0   0   0   0    y   0   x"),
     read("admin_job_rates",                                              "x   0   0   0   0   0    y   0   x"),
     read("admin_runners",                                                "x   0   0   0   0   0    y   0   x"),

@@ -130,7 +130,7 @@ def test_deleting_the_auth_user_closes_the_account_and_cascades_into_nothing(
     assert not recipient.sees(document)
     assert database.value("select status from documents where id = %s", document) == "ready"
     assert database.value("select count(*) from storage.objects") == 2
-    assert runner.call("run_maintenance", "close_accounts") == {"documents": 1}
+    assert runner.call("run_maintenance", "close_accounts")["documents"] == 1
     assert [job["args"]["revoke"] for job in database.jobs("refresh_archive")] == [True]
 
 
@@ -147,10 +147,10 @@ def test_the_documents_of_a_closed_account_go_after_its_grace(
     documents = [owner.ready(runner), owner.document()]
     kept = stranger.ready(runner)
     owner.call("close_account")
-    assert runner.call("run_maintenance", "close_accounts") == {"documents": 1}
+    assert runner.call("run_maintenance", "close_accounts")["documents"] == 1
     database.run("update profiles set deleted_at = now() - interval '31 days' where id = %s", owner.id)
-    assert runner.call("run_maintenance", "close_accounts") == {"documents": 2}
-    assert runner.call("run_maintenance", "close_accounts") == {"documents": 0}
+    assert runner.call("run_maintenance", "close_accounts")["documents"] == 2
+    assert runner.call("run_maintenance", "close_accounts")["documents"] == 0
     rows = database.run("select id from documents where purge_started_at is not null and deleted_at is not null")
     assert {str(row["id"]) for row in rows} == set(documents)
     assert stranger.sees(kept)

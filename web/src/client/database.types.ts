@@ -20,6 +20,7 @@ export type Database = {
           created_at: string | null
           document_id: string
           document_name: string | null
+          email: string
           expires_at: string | null
           id: string
           shared_at: string
@@ -32,6 +33,7 @@ export type Database = {
           created_at?: string | null
           document_id: string
           document_name?: string | null
+          email?: string
           expires_at?: string | null
           id?: string
           shared_at?: string
@@ -44,6 +46,7 @@ export type Database = {
           created_at?: string | null
           document_id?: string
           document_name?: string | null
+          email?: string
           expires_at?: string | null
           id?: string
           shared_at?: string
@@ -169,6 +172,7 @@ export type Database = {
           created_at: string
           deleted_at: string | null
           email: string
+          erased_at: string | null
           first_name: string
           id: string
           last_name: string
@@ -180,6 +184,7 @@ export type Database = {
           created_at?: string
           deleted_at?: string | null
           email?: string
+          erased_at?: string | null
           first_name?: string
           id: string
           last_name?: string
@@ -191,6 +196,7 @@ export type Database = {
           created_at?: string
           deleted_at?: string | null
           email?: string
+          erased_at?: string | null
           first_name?: string
           id?: string
           last_name?: string
@@ -321,6 +327,36 @@ export type Database = {
       }
     }
     Views: {
+      admin_document_counts: {
+        Row: {
+          archive_size_bytes: number | null
+          documents: number | null
+          in_trash: boolean | null
+          size_bytes: number | null
+          status: string | null
+        }
+        Relationships: []
+      }
+      admin_documents: {
+        Row: {
+          archive_size_bytes: number | null
+          created_at: string | null
+          deleted_at: string | null
+          error: string | null
+          id: string | null
+          mime_type: string | null
+          name: string | null
+          owner_email: string | null
+          owner_id: string | null
+          progress: number | null
+          purge_started_at: string | null
+          shares: number | null
+          size_bytes: number | null
+          status: string | null
+          updated_at: string | null
+        }
+        Relationships: []
+      }
       admin_job_rates: {
         Row: {
           failed_last_hour: number | null
