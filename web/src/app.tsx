@@ -9,6 +9,7 @@ import { keys } from "./client/keys";
 import { Button } from "./elements/button";
 import { Announcer, Messages } from "./elements/messages";
 import { Empty, Skeleton } from "./elements/states";
+import { listOf } from "./library/documents";
 import { followLibrary, hurry, readLimits } from "./library/freshness";
 import { forgetLibrary, recallLibrary } from "./library/kept";
 import { Library, loadSharePanel } from "./library/library";
@@ -65,6 +66,8 @@ function Pages() {
 function SignedIn() {
     const person = usePerson();
     recallLibrary(person.id);
+    // the request is on its way while the page is made
+    if (window.location.pathname === "/") void cache.prefetchInfiniteQuery(listOf(person.id, { filter: "all", search: "" }));
     useEffect(() => {
         void beginUploads({
             userId: person.id,

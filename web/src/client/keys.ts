@@ -7,7 +7,8 @@ export const keys = {
     lists: (person: string) => [person, "documents"] as const,
     list: (person: string, filter: string, search: string) => [person, "documents", filter, search] as const,
     access: (person: string) => [person, "access"] as const,
-    accessOf: (person: string, documents: readonly string[]) => [person, "access", ...documents] as const,
+    /** Of one document by its id, of a page by its number. */
+    accessOf: (person: string, documents: string | number) => [person, "access", documents] as const,
     shared: (person: string) => [person, "shared"] as const,
     trash: (person: string) => [person, "trash"] as const,
     activity: (person: string) => [person, "activity"] as const,

@@ -1,12 +1,12 @@
-import type { LucideIcon } from "lucide-react";
 import { type ComponentProps, forwardRef } from "react";
 import styles from "./button.module.scss";
+import type { Icon } from "./glyphs";
 
 type Look = "primary" | "plain" | "quiet" | "danger" | "link";
 
 interface Props extends ComponentProps<"button"> {
     look?: Look;
-    icon?: LucideIcon;
+    icon?: Icon;
     busy?: boolean;
     wide?: boolean;
 }
@@ -33,7 +33,7 @@ export const Button = forwardRef<HTMLButtonElement, Props>(function Button(
 });
 
 interface IconProps extends Omit<ComponentProps<"button">, "children"> {
-    icon: LucideIcon;
+    icon: Icon;
     /** What it does and to which thing: read out, and shown on hover. */
     label: string;
     tone?: "ink" | "accent";

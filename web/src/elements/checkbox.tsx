@@ -14,10 +14,6 @@ export function Checkbox({ label, mixed = false, ...rest }: Props) {
     return (
         <span className={styles.checkbox}>
             <input {...rest} ref={ref} type="checkbox" aria-label={label} />
-            <svg viewBox="0 0 18 18" width="18" height="18" aria-hidden>
-                <path className={styles.tick} d="M4.500 9.200l3 3 6-6.400" />
-                <path className={styles.dash} d="M5 9h8" />
-            </svg>
         </span>
     );
 }

@@ -1,32 +1,65 @@
-import { EllipsisVertical, type LucideIcon } from "lucide-react";
-import { type KeyboardEvent, useEffect, useId, useRef, useState } from "react";
+import { type KeyboardEvent, type RefObject, useEffect, useId, useRef, useState } from "react";
 import { IconButton } from "./button";
+import { type Icon, MoreGlyph } from "./glyphs";
 import styles from "./menu.module.scss";
 
 export interface MenuItem {
-    icon: LucideIcon;
+    icon: Icon;
     label: string;
     danger?: boolean;
     disabled?: boolean;
     run(): void;
 }
 
+interface Props {
+    label: string;
+    /** Asked when the menu opens: a closed one costs its row nothing. */
+    items(): MenuItem[];
+}
+
 /** The three dots of a row and what they offer: below them, on phones a sheet from below. */
-export function Menu({ label, items }: { label: string; items: MenuItem[] }) {
+export function Menu({ label, items }: Props) {
     const id = useId();
     const trigger = useRef<HTMLButtonElement>(null);
-    const list = useRef<HTMLDivElement>(null);
     const [open, setOpen] = useState(false);
+    return (
+        <>
+            <IconButton
+                ref={trigger}
+                icon={MoreGlyph}
+                label={label}
+                aria-haspopup="menu"
+                aria-expanded={open}
+                aria-controls={open ? id : undefined}
+                onClick={() => setOpen(!open)}
+            />
+            {open && <Items id={id} label={label} items={items()} trigger={trigger} onClose={() => setOpen(false)} />}
+        </>
+    );
+}
+
+interface ItemsProps {
+    id: string;
+    label: string;
+    items: MenuItem[];
+    trigger: RefObject<HTMLButtonElement | null>;
+    onClose(): void;
+}
+
+function Items({ id, label, items, trigger, onClose }: ItemsProps) {
+    const list = useRef<HTMLDivElement>(null);
+    const closed = useRef(onClose);
+    closed.current = onClose;
 
     useEffect(() => {
         const menu = list.current;
         const button = trigger.current;
-        if (!open || !menu || !button) return;
+        if (!menu || !button) return;
         menu.showPopover();
         place(menu, button);
         menu.querySelector<HTMLElement>("[role=menuitem]:not(:disabled)")?.focus();
         const toggled = (event: Event) => {
-            if ((event as ToggleEvent).newState === "closed") setOpen(false);
+            if ((event as ToggleEvent).newState === "closed") closed.current();
         };
         const away = () => menu.hidePopover();
         menu.addEventListener("toggle", toggled);
@@ -37,7 +70,7 @@ export function Menu({ label, items }: { label: string; items: MenuItem[] }) {
             window.removeEventListener("resize", away);
             document.removeEventListener("scroll", away, { capture: true });
         };
-    }, [open]);
+    }, [trigger]);
 
     function move(event: KeyboardEvent) {
         const all = [...(list.current?.querySelectorAll<HTMLElement>("[role=menuitem]:not(:disabled)") ?? [])];
@@ -58,39 +91,26 @@ export function Menu({ label, items }: { label: string; items: MenuItem[] }) {
     }
 
     return (
-        <>
-            <IconButton
-                ref={trigger}
-                icon={EllipsisVertical}
-                label={label}
-                aria-haspopup="menu"
-                aria-expanded={open}
-                aria-controls={open ? id : undefined}
-                onClick={() => setOpen(!open)}
-            />
-            {open && (
-                <div ref={list} id={id} role="menu" tabIndex={-1} aria-label={label} popover="auto" className={styles.menu} onKeyDown={move}>
-                    {items.map((item) => (
-                        <button
-                            type="button"
-                            key={item.label}
-                            role="menuitem"
-                            tabIndex={-1}
-                            disabled={item.disabled}
-                            className={item.danger ? styles.danger : undefined}
-                            onClick={() => {
-                                list.current?.hidePopover();
-                                trigger.current?.focus();
-                                item.run();
-                            }}
-                        >
-                            <item.icon size={18} strokeWidth={1.75} aria-hidden />
-                            {item.label}
-                        </button>
-                    ))}
-                </div>
-            )}
-        </>
+        <div ref={list} id={id} role="menu" tabIndex={-1} aria-label={label} popover="auto" className={styles.menu} onKeyDown={move}>
+            {items.map((item) => (
+                <button
+                    type="button"
+                    key={item.label}
+                    role="menuitem"
+                    tabIndex={-1}
+                    disabled={item.disabled}
+                    className={item.danger ? styles.danger : undefined}
+                    onClick={() => {
+                        list.current?.hidePopover();
+                        trigger.current?.focus();
+                        item.run();
+                    }}
+                >
+                    <item.icon size={18} strokeWidth={1.75} aria-hidden />
+                    {item.label}
+                </button>
+            ))}
+        </div>
     );
 }
 

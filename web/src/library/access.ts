@@ -3,7 +3,7 @@ import { useMemo, useRef } from "react";
 import { unwrap } from "../client/faults";
 import { keys } from "../client/keys";
 import { supabase } from "../client/supabase";
-import type { Page } from "./documents";
+import type { DocumentRow, Page } from "./documents";
 
 export interface Access {
     id: string;
@@ -32,23 +32,49 @@ export async function readAccess(documents: readonly string[]): Promise<Access[]
 
 const NOBODY: readonly Access[] = [];
 
+/** The ids of a page, and the number that stands for them in a query's key. */
+interface Asked {
+    ids: readonly string[];
+    number: number;
+}
+
+// a page does not change, a changed page is another one: a hundred pages of ids are not joined again at every render
+const known = new WeakMap<readonly DocumentRow[], Asked>();
+const numbers = new Map<string, number>();
+
+function askedOf(rows: readonly DocumentRow[]): Asked {
+    let asked = known.get(rows);
+    if (!asked) {
+        const ids = rows.map((row) => row.id);
+        const joined = ids.join();
+        const number = numbers.get(joined) ?? numbers.size;
+        numbers.set(joined, number);
+        asked = { ids, number };
+        known.set(rows, asked);
+    }
+    return asked;
+}
+
 /** Who has access to the documents of the loaded pages; what was known stays until its page is asked anew. */
 export function useAccess(person: string, pages: readonly Page[]): ReadonlyMap<string, readonly Access[]> {
-    const known = useRef<ReadonlyMap<string, readonly Access[]>>(new Map());
-    const asked = pages.map((page) => page.rows.map((row) => row.id)).filter((ids) => ids.length > 0);
+    const told = useRef<ReadonlyMap<string, readonly Access[]>>(new Map());
+    const taken = useRef(new WeakSet<readonly Access[]>());
+    const asked = pages.map((page) => askedOf(page.rows)).filter((one) => one.ids.length > 0);
     const answers = useQueries({
-        queries: asked.map((ids) => ({ queryKey: keys.accessOf(person, ids), queryFn: () => readAccess(ids) })),
+        queries: asked.map(({ ids, number }) => ({ queryKey: keys.accessOf(person, number), queryFn: () => readAccess(ids) })),
         combine: (results) => results.map((result) => result.data),
     });
     // biome-ignore lint/correctness/useExhaustiveDependencies: the answers follow what was asked
     return useMemo(() => {
-        const next = new Map(known.current);
-        answers.forEach((answer, at) => {
-            if (!answer) return;
+        const fresh = answers.flatMap((answer, at) => (answer && !taken.current.has(answer) ? [[answer, asked[at]?.ids ?? []] as const] : []));
+        if (fresh.length === 0) return told.current;
+        const next = new Map(told.current);
+        for (const [answer, ids] of fresh) {
+            taken.current.add(answer);
             const found = Map.groupBy(answer, (one) => one.documentId);
-            for (const id of asked[at] ?? []) next.set(id, found.get(id) ?? NOBODY);
-        });
-        known.current = next;
+            for (const id of ids) next.set(id, found.get(id) ?? NOBODY);
+        }
+        told.current = next;
         return next;
     }, [answers]);
 }

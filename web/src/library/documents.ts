@@ -1,4 +1,4 @@
-import type { InfiniteData, QueryClient } from "@tanstack/react-query";
+import { type InfiniteData, infiniteQueryOptions, type QueryClient } from "@tanstack/react-query";
 import type { Database } from "../client/database.types";
 import { unwrap } from "../client/faults";
 import { keys } from "../client/keys";
@@ -25,6 +25,8 @@ export interface Page {
 
 export type Pages = InfiniteData<Page, Place | null>;
 
+// the first answer fills the screen and is soon here, later ones are asked for long before they are seen
+const FIRST = 50;
 const PAGE = 100;
 const STATUSES: Record<Filter, readonly string[] | null> = {
     all: null,
@@ -35,15 +37,26 @@ const STATUSES: Record<Filter, readonly string[] | null> = {
 
 /** One page of the library, the newest first, from a place on (keyset: no page is skipped or shown twice when rows come or go). */
 export async function readPage(owner: string, view: View, from: Place | null, signal?: AbortSignal): Promise<Page> {
+    const size = from ? PAGE : FIRST;
     let query = supabase().from("documents").select("*").eq("owner_id", owner).is("deleted_at", null);
     const statuses = STATUSES[view.filter];
     if (statuses) query = query.in("status", [...statuses]);
     if (view.search) query = query.ilike("name", `%${view.search.replace(/[\\%_]/g, "\\$&")}%`);
     if (from) query = query.or(`created_at.lt.${from.created_at},and(created_at.eq.${from.created_at},id.lt.${from.id})`);
-    query = query.order("created_at", { ascending: false }).order("id", { ascending: false }).limit(PAGE);
+    query = query.order("created_at", { ascending: false }).order("id", { ascending: false }).limit(size);
     const rows = unwrap(await (signal ? query.abortSignal(signal) : query));
     const last = rows[rows.length - 1];
-    return { rows, next: rows.length === PAGE && last ? { created_at: last.created_at, id: last.id } : null };
+    return { rows, next: rows.length === size && last ? { created_at: last.created_at, id: last.id } : null };
+}
+
+/** The pages of a view as the cache keeps them. */
+export function listOf(person: string, view: View) {
+    return infiniteQueryOptions({
+        queryKey: keys.list(person, view.filter, view.search),
+        queryFn: ({ pageParam, signal }) => readPage(person, view, pageParam, signal),
+        initialPageParam: null as Place | null,
+        getNextPageParam: (page) => page.next,
+    });
 }
 
 /** What has changed since a moment, deleted documents included: the one small question of a heartbeat. */

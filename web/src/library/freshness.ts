@@ -78,12 +78,15 @@ export function hurry(): void {
 
 function newest(person: string): string | null {
     let found: string | null = null;
+    let answered = false;
     for (const [, pages] of cache.getQueriesData<Pages>({ queryKey: keys.lists(person) })) {
+        answered ||= pages !== undefined;
         for (const page of pages?.pages ?? []) {
             for (const row of page.rows) if (!found || row.updated_at > found) found = row.updated_at;
         }
     }
-    return found ?? (cache.getQueriesData({ queryKey: keys.lists(person) }).length > 0 ? new Date(Date.now() - 60_000).toISOString() : null);
+    // nothing is newer than a list that is still on its way; of an empty one the last minute is asked for
+    return found ?? (answered ? new Date(Date.now() - 60_000).toISOString() : null);
 }
 
 export interface LimitsRow {

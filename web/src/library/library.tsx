@@ -1,7 +1,6 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { useWindowVirtualizer } from "@tanstack/react-virtual";
 import { Files, SearchX, Upload as UploadIcon } from "lucide-react";
-import { type KeyboardEvent, lazy, type ReactNode, Suspense, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useRoles } from "../account/roles";
 import { usePerson } from "../account/session";
 import { cache } from "../client/cache";
@@ -15,22 +14,23 @@ import { Empty, Failed, Notice, Skeleton } from "../elements/states";
 import { PageHeader } from "../shell/page_header";
 import { useFormat, useText } from "../text/text";
 import { pickFiles } from "../uploads/pick";
-import { addFiles, cancelUpload, continueUpload, discardDocument, findByDocument, pauseUpload, resumeUpload, uploads } from "../uploads/uploads";
+import { addFiles, cancelUpload, continueUpload, discardDocument, pauseUpload, resumeUpload } from "../uploads/uploads";
 import { useAccess } from "./access";
 import { deleteDocuments, downloadDocument, downloadDocuments, renameDocument, retryDocument } from "./actions";
-import { type DocumentRow, type Filter, find, type Place, put, readCounts, readPage, type View } from "./documents";
+import { type DocumentRow, type Filter, find, listOf, type Page, put, readCounts, type View } from "./documents";
 import { Filters, Selection } from "./filters";
 import { hurry, stale } from "./freshness";
 import { keepLibrary } from "./kept";
 import { KeyboardHelp } from "./keyboard_help";
 import styles from "./library.module.scss";
-import { Row, type RowActions } from "./row";
+import type { RowActions } from "./row";
+import { Rows, type RowsHandle } from "./rows";
 import { Search } from "./search";
 
 export const loadSharePanel = () => import("../sharing/share_panel");
 const SharePanel = lazy(loadSharePanel);
-const ROW = { phone: 84, tablet: 61, desktop: 60 } as const;
 const NOBODY: ReadonlySet<string> = new Set();
+const NO_PAGES: readonly Page[] = [];
 
 export function Library() {
     const text = useText();
@@ -40,7 +40,6 @@ export function Library() {
     const width = useWidth();
     const online = useOnline();
     const isStale = useStore(stale);
-    const uploadList = useStore(uploads);
 
     const [filter, setFilter] = useState<Filter>("all");
     const [search, setSearch] = useState("");
@@ -59,25 +58,23 @@ export function Library() {
     const anchor = useRef(0);
     const focusNext = useRef<string | null>(null);
     const grid = useRef<HTMLDivElement>(null);
+    const handle = useRef<RowsHandle>(null);
 
     const counts = useQuery({ queryKey: keys.counts(person), queryFn: readCounts }).data;
-    const list = useInfiniteQuery({
-        queryKey: keys.list(person, filter, search),
-        queryFn: async ({ pageParam, signal }) => readPage(person, view, pageParam, signal),
-        initialPageParam: null as Place | null,
-        getNextPageParam: (page) => page.next,
-        placeholderData: keepPreviousData,
-    });
-    const pages = list.data?.pages ?? [];
+    const list = useInfiniteQuery({ ...listOf(person, view), placeholderData: keepPreviousData });
+    const pages = list.data?.pages ?? NO_PAGES;
     const rows = useMemo(() => pages.flatMap((page) => page.rows), [pages]);
     const access = useAccess(person, pages);
 
+    // the first page of a view has come: the pulse looks for what changed since; the pages below it are no news
+    const settled = list.isSuccess && !list.isFetching;
+    const shown = useRef<View | null>(null);
     useEffect(() => {
-        if (list.isSuccess && !list.isFetching) {
-            keepLibrary(person);
-            hurry();
-        }
-    }, [list.isSuccess, list.isFetching, person]);
+        if (!settled || shown.current === view) return;
+        shown.current = view;
+        keepLibrary(person);
+        hurry();
+    }, [settled, view, person]);
 
     useEffect(() => {
         document.title = `${text.library.title} · ${text.product}`;
@@ -85,38 +82,25 @@ export function Library() {
 
     const total = filter === "all" && search === "" && counts ? counts.documents : list.hasNextPage ? -1 : rows.length;
 
-    const [margin, setMargin] = useState(0);
-    // biome-ignore lint/correctness/useExhaustiveDependencies: what stands above the rows moves them
-    useLayoutEffect(() => {
-        setMargin(Math.round((grid.current?.getBoundingClientRect().top ?? 0) + window.scrollY));
-    }, [width, rows.length === 0, isStale, online, text]);
-    const virtual = useWindowVirtualizer({
-        count: rows.length,
-        estimateSize: () => ROW[width],
-        overscan: 6,
-        scrollMargin: margin,
-        getItemKey: (index) => rows[index]?.id ?? index,
-    });
-    const items = virtual.getVirtualItems();
-    const lastShown = items[items.length - 1]?.index ?? 0;
-    useEffect(() => {
-        if (list.hasNextPage && !list.isFetchingNextPage && lastShown > rows.length - 30) void list.fetchNextPage();
-    }, [lastShown, rows.length, list.hasNextPage, list.isFetchingNextPage, list.fetchNextPage, list]);
+    const { hasNextPage, isFetchingNextPage, fetchNextPage } = list;
+    const more = useCallback(() => {
+        if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
+    }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
 
     const state = useRef({ rows, selected, view });
     state.current = { rows, selected, view };
 
-    const chosen = rows.filter((row) => selected.has(row.id));
+    const chosen = useMemo(() => (selected.size === 0 ? [] : rows.filter((row) => selected.has(row.id))), [rows, selected]);
 
     const focusRow = useCallback(
         (index: number) => {
             const at = Math.max(0, Math.min(state.current.rows.length - 1, index));
             setCurrent(at);
-            virtual.scrollToIndex(at, { align: "auto" });
+            handle.current?.reveal(at);
             const id = state.current.rows[at]?.id;
             requestAnimationFrame(() => grid.current?.querySelector<HTMLElement>(`[data-row="${id}"]`)?.focus());
         },
-        [virtual, setCurrent],
+        [setCurrent],
     );
 
     const remove = useCallback(
@@ -234,7 +218,7 @@ export function Library() {
                 target === document.body
             ) {
                 event.preventDefault();
-                focusRow(0);
+                focusRow(place.current);
             }
         }
         document.addEventListener("keydown", pressed);
@@ -324,35 +308,19 @@ export function Library() {
                             <span className={styles.unseen}>{text.library.actions}</span>
                         </span>
                     </div>
-                    <div role="rowgroup" className={styles.rows} ref={(element) => element?.style.setProperty("height", `${virtual.getTotalSize()}px`)}>
-                        {items.map((item) => {
-                            const row = rows[item.index];
-                            if (!row) return null;
-                            return (
-                                <Placed
-                                    key={row.id}
-                                    index={item.index}
-                                    offset={item.start - margin}
-                                    measure={width === "desktop" ? null : virtual.measureElement}
-                                >
-                                    <Row
-                                        row={row}
-                                        index={item.index}
-                                        width={width}
-                                        upload={row.status === "uploading" ? findByDocument(uploadList, row.id) : undefined}
-                                        access={access.get(row.id)}
-                                        selected={selected.has(row.id)}
-                                        selecting={selecting}
-                                        current={item.index === Math.min(current, rows.length - 1)}
-                                        editing={editing === row.id}
-                                        mayShare={mayUpload}
-                                        online={online}
-                                        actions={actions}
-                                    />
-                                </Placed>
-                            );
-                        })}
-                    </div>
+                    <Rows
+                        handle={handle}
+                        rows={rows}
+                        width={width}
+                        access={access}
+                        selected={selected}
+                        current={current}
+                        editing={editing}
+                        mayShare={mayUpload}
+                        online={online}
+                        actions={actions}
+                        onEnd={more}
+                    />
                 </div>
             )}
             {sharing && (
@@ -368,27 +336,6 @@ export function Library() {
             )}
             {helping && <KeyboardHelp onClose={() => setHelping(false)} />}
         </>
-    );
-}
-
-interface PlacedProps {
-    index: number;
-    offset: number;
-    /** Null where all rows are of one height: reading it would make the browser lay out once a row and frame. */
-    measure: ((element: HTMLElement | null) => void) | null;
-    children: ReactNode;
-}
-
-/** Where a row stands in the whole list. */
-function Placed({ index, offset, measure, children }: PlacedProps) {
-    const ref = useRef<HTMLDivElement>(null);
-    useLayoutEffect(() => ref.current?.style.setProperty("transform", `translateY(${offset}px)`), [offset]);
-    // biome-ignore lint/correctness/useExhaustiveDependencies: another index is measured anew
-    useLayoutEffect(() => measure?.(ref.current), [measure, index]);
-    return (
-        <div ref={ref} role="presentation" className={styles.place} data-index={index}>
-            {children}
-        </div>
     );
 }
 

@@ -1,13 +1,15 @@
-import { Download, FileUp, Pause, Pencil, Play, RotateCcw, Trash2, UserPlus, X } from "lucide-react";
-import { memo, type PointerEvent, useRef } from "react";
+import { FileUp, Pause, Pencil, Play, RotateCcw, Trash2, X } from "lucide-react";
+import { type MouseEvent, memo, type PointerEvent, useLayoutEffect, useRef } from "react";
 import type { Width } from "../client/surroundings";
 import { Avatars } from "../elements/avatar";
 import { Button, IconButton } from "../elements/button";
 import { Checkbox } from "../elements/checkbox";
+import { DownloadGlyph, ShareGlyph } from "../elements/glyphs";
 import { Menu, type MenuItem } from "../elements/menu";
 import { Tile } from "../elements/tile";
+import type { Format } from "../text/format";
 import { reason } from "../text/sentence";
-import { useFormat, useText } from "../text/text";
+import type { Text } from "../text/text";
 import type { Upload } from "../uploads/uploads";
 import type { Access } from "./access";
 import type { DocumentRow } from "./documents";
@@ -15,6 +17,7 @@ import { Name, NameEditor } from "./name_cell";
 import styles from "./row.module.scss";
 import { isUploading, stateOf } from "./row_state";
 import { explain, Status } from "./status_cell";
+import type { Visible } from "./visible";
 
 export interface RowActions {
     select(id: string, range: boolean): void;
@@ -32,31 +35,79 @@ export interface RowActions {
     choose(row: DocumentRow): void;
 }
 
-interface Props {
+interface CellsProps {
     row: DocumentRow;
-    index: number;
     width: Width;
     upload: Upload | undefined;
     access: readonly Access[] | undefined;
     selected: boolean;
+    /** Only phones look different while something is selected. */
     selecting: boolean;
-    current: boolean;
     editing: boolean;
     mayShare: boolean;
     online: boolean;
     actions: RowActions;
+    text: Text;
+    format: Format;
+}
+
+interface Props extends CellsProps {
+    index: number;
+    current: boolean;
+    measure: Visible["measure"] | null;
 }
 
 const DAY = 86_400_000;
 
-export const Row = memo(function Row({ row, index, width, upload, access, selected, selecting, current, editing, mayShare, online, actions }: Props) {
-    const text = useText();
-    const format = useFormat();
+/** A row of the grid. Its place changes with every row that comes or goes above it; its cells do not. */
+export const Row = memo(function Row({ index, current, measure, ...cells }: Props) {
+    const { row, width, selected, selecting, editing, actions } = cells;
+    const ref = useRef<HTMLDivElement>(null);
+    const held = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+    useLayoutEffect(() => {
+        if (ref.current) measure?.(ref.current, row.id);
+    });
+
+    function press(event: PointerEvent) {
+        if (event.pointerType === "mouse" || editing) return;
+        held.current = setTimeout(() => {
+            navigator.vibrate?.(10);
+            actions.select(row.id, false);
+        }, 500);
+    }
+    const release = () => clearTimeout(held.current);
+    const touch =
+        width === "phone"
+            ? {
+                  onPointerDown: press,
+                  onPointerUp: release,
+                  onPointerCancel: release,
+                  onPointerMove: release,
+                  onContextMenu: (event: MouseEvent) => selecting && event.preventDefault(),
+              }
+            : null;
+    return (
+        <div
+            ref={ref}
+            role="row"
+            aria-rowindex={index + 2}
+            aria-selected={selected}
+            tabIndex={current ? 0 : -1}
+            data-row={row.id}
+            className={styles.row}
+            onFocus={() => actions.focus(index)}
+            {...touch}
+        >
+            <Cells {...cells} />
+        </div>
+    );
+});
+
+const Cells = memo(function Cells({ row, width, upload, access, selected, selecting, editing, mayShare, online, actions, text, format }: CellsProps) {
     const state = stateOf(row, upload);
     const phone = width === "phone";
     const moving = isUploading(state.kind);
     const ready = state.kind === "ready";
-    const held = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
     const named = (action: string) => text.action.of(action, row.name);
 
     const trouble = explain(row, state, upload, text, format.percent);
@@ -76,27 +127,18 @@ export const Row = memo(function Row({ row, index, width, upload, access, select
                 ? text.library.shareEndsTomorrow
                 : text.library.sharedUntil(format.date(ends));
 
-    const items: MenuItem[] = [
-        ...(ready ? [{ icon: Download, label: text.action.download, disabled: !online, run: () => actions.download(row) }] : []),
+    const items = (): MenuItem[] => [
+        ...(ready ? [{ icon: DownloadGlyph, label: text.action.download, disabled: !online, run: () => actions.download(row) }] : []),
         { icon: Pencil, label: text.action.rename, disabled: !online, run: () => actions.rename(row) },
-        ...(mayShare ? [{ icon: UserPlus, label: text.action.share, disabled: !online, run: () => actions.share(row) }] : []),
+        ...(mayShare ? [{ icon: ShareGlyph, label: text.action.share, disabled: !online, run: () => actions.share(row) }] : []),
         { icon: Trash2, label: text.action.delete, danger: true, disabled: !online, run: () => actions.remove(row) },
     ];
-
-    function press(event: PointerEvent) {
-        if (event.pointerType === "mouse" || editing) return;
-        held.current = setTimeout(() => {
-            navigator.vibrate?.(10);
-            actions.select(row.id, false);
-        }, 500);
-    }
-    const release = () => clearTimeout(held.current);
 
     const buttons = (
         <span className={styles.actions}>
             {state.kind === "sending" && upload && <IconButton icon={Pause} label={named(text.action.pause)} onClick={() => actions.pause(upload)} />}
             {(state.kind === "paused" || state.kind === "vanished") && upload && (
-                <IconButton icon={state.kind === "vanished" ? RotateCcw : Play} label={named(text.action.resume)} onClick={() => actions.resume(upload)} />
+                <IconButton icon={state.kind === "vanished" ? RotateCcw : Play} label={named(state.kind === "vanished" ? text.action.restart : text.action.resume)} onClick={() => actions.resume(upload)} />
             )}
             {state.kind === "interrupted" && (
                 <Button look="link" aria-label={named(text.action.choose)} onClick={() => actions.choose(row)}>
@@ -110,7 +152,9 @@ export const Row = memo(function Row({ row, index, width, upload, access, select
                     onClick={() => actions.cancel(row, upload)}
                 />
             )}
-            {ready && <IconButton tone="accent" icon={Download} label={named(text.action.download)} disabled={!online} onClick={() => actions.download(row)} />}
+            {ready && (
+                <IconButton tone="accent" icon={DownloadGlyph} label={named(text.action.download)} disabled={!online} onClick={() => actions.download(row)} />
+            )}
             {state.kind === "failed" &&
                 (row.object_version === null ? (
                     <Button look="link" icon={phone ? undefined : FileUp} aria-label={named(text.action.uploadAgain)} onClick={() => actions.uploadAgain(row)}>
@@ -122,7 +166,7 @@ export const Row = memo(function Row({ row, index, width, upload, access, select
                     </Button>
                 ))}
             {!phone && !moving && state.kind !== "failed" && mayShare && (
-                <IconButton icon={UserPlus} label={named(text.action.share)} disabled={!online} onClick={() => actions.share(row)} />
+                <IconButton icon={ShareGlyph} label={named(text.action.share)} disabled={!online} onClick={() => actions.share(row)} />
             )}
             {!moving && <Menu label={text.library.actionsOf(row.name)} items={items} />}
         </span>
@@ -131,16 +175,6 @@ export const Row = memo(function Row({ row, index, width, upload, access, select
     const name = editing ? <NameEditor name={row.name} onDone={(next) => actions.renamed(row, next)} /> : <Name name={row.name} />;
     const check = <Checkbox label={text.library.select(row.name)} checked={selected} onClick={(event) => actions.select(row.id, event.shiftKey)} readOnly />;
 
-    const frame = {
-        role: "row",
-        "aria-rowindex": index + 2,
-        "aria-selected": selected,
-        tabIndex: current ? 0 : -1,
-        "data-row": row.id,
-        className: styles.row,
-        onFocus: () => actions.focus(index),
-    } as const;
-
     if (phone) {
         const facts = [
             row.archive_size_bytes ? text.library.zip(format.size(row.archive_size_bytes)) : format.size(row.size_bytes),
@@ -148,14 +182,7 @@ export const Row = memo(function Row({ row, index, width, upload, access, select
             ...(access && access.length > 0 ? [text.library.sharedShort] : []),
         ];
         return (
-            <div
-                {...frame}
-                onPointerDown={press}
-                onPointerUp={release}
-                onPointerCancel={release}
-                onPointerMove={release}
-                onContextMenu={(event) => selecting && event.preventDefault()}
-            >
+            <>
                 <div role="gridcell" className={styles.cell}>
                     {selecting ? <span className={styles.tileBox}>{check}</span> : <Tile name={row.name} />}
                     <span className={styles.about}>
@@ -163,7 +190,7 @@ export const Row = memo(function Row({ row, index, width, upload, access, select
                         {ready ? (
                             <span className={styles.facts}>{facts.join(" · ")}</span>
                         ) : (
-                            <Status row={row} state={state} upload={upload} layout="line" full={false} />
+                            <Status text={text} format={format} row={row} state={state} upload={upload} layout="line" full={false} />
                         )}
                         {troubleText && (
                             <span className={styles.sub} data-tone={state.kind === "failed" ? "bad" : "warn"}>
@@ -173,12 +200,12 @@ export const Row = memo(function Row({ row, index, width, upload, access, select
                     </span>
                 </div>
                 <div role="gridcell">{buttons}</div>
-            </div>
+            </>
         );
     }
 
     return (
-        <div {...frame}>
+        <>
             <div role="gridcell" className={styles.check}>
                 {check}
             </div>
@@ -200,7 +227,7 @@ export const Row = memo(function Row({ row, index, width, upload, access, select
                 </span>
             </div>
             <div role="gridcell">
-                <Status row={row} state={state} upload={upload} layout="column" full={width === "desktop"} />
+                <Status text={text} format={format} row={row} state={state} upload={upload} layout="column" full={width === "desktop"} />
             </div>
             {width === "desktop" && (
                 <div role="gridcell" className={styles.size}>
@@ -213,7 +240,7 @@ export const Row = memo(function Row({ row, index, width, upload, access, select
                     {access && access.length > 0 ? (
                         <Avatars emails={access.map((one) => one.email)} label={text.library.people(access.length)} />
                     ) : (
-                        <span>{text.library.onlyYou}</span>
+                        text.library.onlyYou
                     )}
                 </div>
             )}
@@ -223,6 +250,6 @@ export const Row = memo(function Row({ row, index, width, upload, access, select
                 </time>
             </div>
             <div role="gridcell">{buttons}</div>
-        </div>
+        </>
     );
 });

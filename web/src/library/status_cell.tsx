@@ -1,12 +1,14 @@
-import { ArrowUp, Check, CircleAlert, CirclePause, Clock, FileArchive, type LucideIcon, RotateCcw, WifiOff } from "lucide-react";
+import { ArrowUp, CircleAlert, CirclePause, Clock, FileArchive, RotateCcw, WifiOff } from "lucide-react";
 import { Bar } from "../elements/bar";
-import { useFormat, useText } from "../text/text";
+import { CheckGlyph, type Icon } from "../elements/glyphs";
+import type { Format } from "../text/format";
+import type { Text } from "../text/text";
 import type { Upload } from "../uploads/uploads";
 import type { DocumentRow } from "./documents";
 import { isUploading, type RowKind, type RowState } from "./row_state";
 import styles from "./status_cell.module.scss";
 
-const ICONS: Record<RowKind, LucideIcon> = {
+const ICONS: Record<RowKind, Icon> = {
     waiting: Clock,
     sending: ArrowUp,
     paused: CirclePause,
@@ -16,7 +18,7 @@ const ICONS: Record<RowKind, LucideIcon> = {
     vanished: RotateCcw,
     queued: Clock,
     processing: FileArchive,
-    ready: Check,
+    ready: CheckGlyph,
     failed: CircleAlert,
 };
 
@@ -42,11 +44,11 @@ interface Props {
     /** On phones the percentage stands in the words, and what is ready says nothing. */
     layout: "column" | "line";
     full: boolean;
+    text: Text;
+    format: Format;
 }
 
-export function Status({ row, state, upload, layout, full }: Props) {
-    const text = useText();
-    const format = useFormat();
+export function Status({ row, state, upload, layout, full, text, format }: Props) {
     const { kind, part } = state;
     const percent = format.percent(part);
     const Icon = ICONS[kind];
@@ -72,28 +74,26 @@ export function Status({ row, state, upload, layout, full }: Props) {
               : isUploading(kind) && kind !== "waiting" && kind !== "elsewhere" && part > 0
                 ? "paused"
                 : null;
+    const told = (
+        <span className={styles.words} data-tone={TONES[kind]}>
+            <Icon size={16} strokeWidth={1.75} aria-hidden />
+            <span>{words[kind]}</span>
+        </span>
+    );
+    if (!bar) return told;
     return (
         <span className={styles.status} data-layout={layout}>
             <span className={styles.line}>
-                <span className={styles.words} data-tone={TONES[kind]}>
-                    <Icon size={16} strokeWidth={1.75} aria-hidden />
-                    <span>{words[kind]}</span>
-                </span>
+                {told}
                 {bytes ? <span className={styles.side}>{bytes}</span> : kind === "processing" && full && <span className={styles.side}>{percent}</span>}
             </span>
-            {bar && <Bar part={part} look={bar} label={`${words[kind]}: ${row.name}`} />}
+            <Bar part={part} look={bar} label={`${words[kind]}: ${row.name}`} />
         </span>
     );
 }
 
 /** What stands below the name: why something failed or what is to be done. */
-export function explain(
-    row: DocumentRow,
-    state: RowState,
-    upload: Upload | undefined,
-    text: ReturnType<typeof useText>,
-    percent: (part: number) => string,
-): string | null {
+export function explain(row: DocumentRow, state: RowState, upload: Upload | undefined, text: Text, percent: (part: number) => string): string | null {
     if (state.kind === "vanished") return upload?.why ?? text.upload.vanished;
     if (state.kind === "interrupted") {
         if (upload?.why) return upload.why;

@@ -175,7 +175,7 @@ function WhoHasAccess({ document }: { document: DocumentRow }) {
     const online = useOnline();
     const person = usePerson().id;
     const cache = useQueryClient();
-    const key = keys.accessOf(person, [document.id]);
+    const key = keys.accessOf(person, document.id);
     const query = useQuery({ queryKey: key, queryFn: () => readAccess([document.id]), staleTime: 0 });
 
     async function remove(one: Access) {

@@ -27,15 +27,24 @@ function scaleOf(bytes: number): number {
     return scale;
 }
 
+/** Makes a thing when it is first asked for: a formatter of Intl takes a phone 5 to 20 ms. */
+function lazy<T>(make: () => T): () => T {
+    let made: T | undefined;
+    return () => {
+        made ??= make();
+        return made;
+    };
+}
+
 export function createFormat(locale: string, now: string, yesterday: string): Format {
-    const numbers = new Intl.NumberFormat(locale);
-    const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
-    const dates = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
-    const yearDates = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" });
-    const dateTimes = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
-    const clocks = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
-    const times = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
-    const lists = new Intl.ListFormat(locale, { type: "conjunction" });
+    const numbers = lazy(() => new Intl.NumberFormat(locale));
+    const percents = lazy(() => new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 }));
+    const dates = lazy(() => new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" }));
+    const yearDates = lazy(() => new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" }));
+    const dateTimes = lazy(() => new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }));
+    const clocks = lazy(() => new Intl.DateTimeFormat(locale, { timeStyle: "short" }));
+    const times = lazy(() => new Intl.DateTimeFormat(locale, { timeStyle: "medium" }));
+    const lists = lazy(() => new Intl.ListFormat(locale, { type: "conjunction" }));
     const units = new Map<string, Intl.NumberFormat>();
 
     function unit(name: string, digits: number, display: "short" | "long" | "narrow" = "short"): Intl.NumberFormat {
@@ -54,34 +63,45 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
         return made;
     }
 
+    const plain = new Map<number, Intl.NumberFormat>();
+
+    function decimals(digits: number): Intl.NumberFormat {
+        let made = plain.get(digits);
+        if (!made) {
+            made = new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+            plain.set(digits, made);
+        }
+        return made;
+    }
+
     function at(bytes: number, scale: number): string {
         const value = bytes / 1000 ** scale;
         const digits = scale === 0 || value >= 99.95 || scale === 1 ? 0 : scale >= 3 && value < 9.995 ? 2 : 1;
-        if (scale === 0) return `${numbers.format(value)}\u00a0B`;
+        if (scale === 0) return `${numbers().format(value)}\u00a0B`;
         const text = unit(UNITS[scale] ?? "byte", digits).format(value);
         return scale === 1 ? text.replace("kB", "KB") : text;
     }
 
     function date(moment: string | number | Date): string {
         const day = new Date(moment);
-        return (day.getFullYear() === new Date().getFullYear() ? dates : yearDates).format(day);
+        return (day.getFullYear() === new Date().getFullYear() ? dates() : yearDates()).format(day);
     }
 
     return {
-        count: (value) => numbers.format(value),
-        percent: (part) => percents.format(Math.floor(part * 100) / 100),
+        count: (value) => numbers().format(value),
+        percent: (part) => percents().format(Math.floor(part * 100) / 100),
         size: (bytes) => at(bytes, scaleOf(bytes)),
         sizePair: (part, whole) => {
             const scale = scaleOf(whole);
             const text = at(whole, scale);
             const value = part / 1000 ** scale;
             const digits = scale >= 2 ? (text.match(/[.,](\d+)/)?.[1]?.length ?? 0) : 0;
-            return [new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value), text];
+            return [decimals(digits).format(value), text];
         },
         date,
-        dateTime: (moment) => dateTimes.format(new Date(moment)),
-        clock: (moment) => clocks.format(new Date(moment)),
-        time: (moment) => times.format(new Date(moment)),
+        dateTime: (moment) => dateTimes().format(new Date(moment)),
+        clock: (moment) => clocks().format(new Date(moment)),
+        time: (moment) => times().format(new Date(moment)),
         ago: (moment, instant = Date.now()) => {
             const then = new Date(moment);
             const seconds = (instant - then.getTime()) / 1000;
@@ -103,6 +123,6 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
             return unit("day", 0, "long").format(Math.round(seconds / 86_400));
         },
         seconds: (seconds) => (seconds < 60 ? unit("second", seconds < 10 ? 1 : 0).format(seconds) : unit("minute", 0).format(Math.round(seconds / 60))),
-        list: (parts) => lists.format(parts),
+        list: (parts) => lists().format(parts),
     };
 }
