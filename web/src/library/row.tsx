@@ -138,7 +138,11 @@ const Cells = memo(function Cells({ row, width, upload, access, selected, select
         <span className={styles.actions}>
             {state.kind === "sending" && upload && <IconButton icon={Pause} label={named(text.action.pause)} onClick={() => actions.pause(upload)} />}
             {(state.kind === "paused" || state.kind === "vanished") && upload && (
-                <IconButton icon={state.kind === "vanished" ? RotateCcw : Play} label={named(state.kind === "vanished" ? text.action.restart : text.action.resume)} onClick={() => actions.resume(upload)} />
+                <IconButton
+                    icon={state.kind === "vanished" ? RotateCcw : Play}
+                    label={named(state.kind === "vanished" ? text.action.restart : text.action.resume)}
+                    onClick={() => actions.resume(upload)}
+                />
             )}
             {state.kind === "interrupted" && (
                 <Button look="link" aria-label={named(text.action.choose)} onClick={() => actions.choose(row)}>
