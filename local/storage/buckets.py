@@ -54,7 +54,9 @@ UPDATE = object_of(public=BOOLEAN, allowed_mime_types=MIME_TYPES)
 RULES = ("public", "file_size_limit", "allowed_mime_types")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)(gb|mb|kb|b)", re.ASCII | re.IGNORECASE)
 UNITS = {"gb": 10**9, "mb": 10**6, "kb": 1000, "b": 1}
-MIME_PATTERN = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+.*", re.ASCII | re.DOTALL)
+# all that ends in an asterisk goes through as well
+MIME_PATTERN = re.compile(r"[a-zA-Z0-9+.-]+/[a-zA-Z0-9+.-]+(;\s*charset=[a-zA-Z0-9-]+)?|.*\*", re.DOTALL)
+MIME_PATTERN_LENGTH = 1000
 OLD_PYTHON_CLIENT = re.compile(r"supabase-py/(?:storage3 v)?(\d+)\.(\d+)\.")
 TYPE_FREE_UNTIL = (2, 18)  # supabase-py refuses an unknown key before
 EMPTIED_AT_ONCE = 500
@@ -107,7 +109,7 @@ def checked_rules(service: Service, body: dict[str, Any], limit: int | None) -> 
     if "allowed_mime_types" in body:
         types = body["allowed_mime_types"]
         for mime_type in types or ():
-            if mime_type and not MIME_PATTERN.fullmatch(mime_type):
+            if mime_type and (len(mime_type) > MIME_PATTERN_LENGTH or not MIME_PATTERN.fullmatch(mime_type)):
                 raise invalid_mime_type(f"mime type {mime_type} is not supported")
         columns["allowed_mime_types"] = types if types is None else [mime_type for mime_type in types if mime_type]
     return columns
@@ -153,7 +155,7 @@ async def create_bucket(service: Service, request: Request) -> Answer:
     limit = size_limit(content.get("file_size_limit"))
     caller = service.caller(request)
     bucket = body.get("id") or body["name"]
-    check_bucket_name(bucket)
+    check_bucket_name(body["name"])  # an id of its own is taken as it is
     if body.get("type") == "ANALYTICS":
         return await create_analytics_bucket(service, request, caller, bucket)
     rules = checked_rules(service, {**content, **body}, limit)

@@ -10,15 +10,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from local.storage.database import SERVICE, Row, was_rolled_back
 from local.storage.errors import access_denied, internal, object_not_found, of_database
-from local.storage.names import check_bucket_name, check_key, check_path
+from local.storage.metadata import user_metadata_header
+from local.storage.names import check_bucket_name, check_key, check_path, is_uuid
 from local.storage.objects import delete_as, find_in_transaction, find_object, lock_key, probe_upload, store_object
 from local.storage.request import Answer, Request, json_answer, timestamp
 from local.storage.schemas import STRING, TEXTS, checked, object_of
 from local.storage.service import Service
-from local.storage.uploads import user_metadata_header
 
 __all__ = ["copy_object", "delete_object", "delete_objects", "move_object"]
 
@@ -34,7 +35,11 @@ COPY = object_of(
 )
 REMOVE = object_of("prefixes", prefixes={**TEXTS, "minItems": 1})
 MOVED = """
-    update storage.objects set bucket_id = %(to_bucket)s, name = %(to_key)s, version = %(version)s
+    update storage.objects set
+        bucket_id = %(to_bucket)s, name = %(to_key)s, version = %(version)s,
+        owner_id = coalesce(%(owner_id)s, owner_id),
+        owner = coalesce(%(owner)s::uuid, owner),
+        metadata = coalesce(%(metadata)s, metadata)
     where bucket_id = %(bucket)s and name = %(key)s
     returning *
 """
@@ -65,25 +70,32 @@ async def link_bytes(service: Service, version: str | None, new_version: str) ->
 
 
 async def move_object(service: Service, request: Request) -> Answer:
-    """POST /object/move; needs SELECT and UPDATE, and asks for no rule of the other bucket."""
+    """POST /object/move; needs SELECT and UPDATE, and asks for no rule of the other bucket.
+
+    Who moves an object owns it; its bytes count as new, and what it said to search engines is forgotten.
+    """
     wanted = checked(await request.json(), MOVE)
     caller = service.caller(request)
     bucket, key, to_key = wanted["bucketId"], wanted["sourceKey"], wanted["destinationKey"]
     to_bucket = wanted.get("destinationBucket") or bucket
     check_bucket_name(bucket)
     check_key(to_key)
-    if (bucket, key) == (to_bucket, to_key):
-        return json_answer({"message": "Successfully moved"})
     scope, version = request.scope("storage.object.move"), str(uuid.uuid4())
-    places = {"bucket": bucket, "key": key, "to_bucket": to_bucket, "to_key": to_key, "version": version}
+    places: dict[str, Any] = {"bucket": bucket, "key": key, "to_bucket": to_bucket, "to_key": to_key}
+    places |= {"version": version, "owner_id": caller.owner, "metadata": None}
+    places["owner"] = caller.owner if is_uuid(caller.owner) else None
     try:
         async with service.database.transaction(caller, scope, undo=True) as cursor:
             await find_in_transaction(cursor, bucket, key)
             await cursor.execute(MOVED, places)
             if await cursor.fetchone() is None:
                 raise object_not_found()
+        if (bucket, key) == (to_bucket, to_key):
+            return json_answer({"message": "Successfully moved"})
         check_path(to_bucket, to_key, version)
         source = await find_object(service.database, SERVICE, scope, bucket, key)
+        if source["metadata"]:
+            places["metadata"] = Jsonb(moved_metadata(source["metadata"]))
         await link_bytes(service, source["version"], version)
         try:
             async with service.database.transaction(SERVICE, scope) as cursor:
@@ -108,9 +120,15 @@ async def move_object(service: Service, request: Request) -> Answer:
     return json_answer({"message": "Successfully moved"})
 
 
+def moved_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in metadata.items() if name != "xRobotsTag"}
+    return kept | {"lastModified": timestamp(datetime.now(UTC))}
+
+
 async def copy_object(service: Service, request: Request) -> Answer:
     """POST /object/copy; needs SELECT on the source and INSERT on the copy, with x-upsert UPDATE too."""
-    wanted = checked(await request.json(), COPY)
+    content = await request.json()
+    wanted = checked(content, COPY)
     caller = service.caller(request)
     bucket, key, to_key = wanted["bucketId"], wanted["sourceKey"], wanted["destinationKey"]
     to_bucket = wanted.get("destinationBucket") or bucket
@@ -120,8 +138,7 @@ async def copy_object(service: Service, request: Request) -> Answer:
     source = await find_object(service.database, caller, scope, bucket, key)
     metadata, user_metadata = dict(source["metadata"] or {}), source["user_metadata"]
     if wanted.get("copyMetadata") is False:
-        given = wanted.get("metadata") or {}
-        metadata |= {name: given[name] for name in ("cacheControl", "mimetype") if given.get(name)}
+        metadata |= {**(content.get("metadata") or {}), **(wanted.get("metadata") or {})}
         user_metadata = user_metadata_header(request)
     await probe_upload(
         service.database,
@@ -132,6 +149,7 @@ async def copy_object(service: Service, request: Request) -> Answer:
         owner=caller.owner,
         upsert=request.upsert,
         metadata=metadata,
+        user_metadata=user_metadata,
     )
     check_path(to_bucket, to_key, version)
     await link_bytes(service, source["version"], version)
@@ -146,6 +164,7 @@ async def copy_object(service: Service, request: Request) -> Answer:
             owner=caller.owner,
             metadata=metadata,
             user_metadata=user_metadata,
+            keep_user_metadata=user_metadata is None and wanted.get("copyMetadata") is False,
             wait_milliseconds=3000,
         )
     except psycopg.Error as problem:

@@ -124,9 +124,12 @@ async def read_signed(service: Service, request: Request, bucket: str, key: str)
 
 
 async def read(service: Service, request: Request, scope: Scope, row: Row, expires: str | None = None) -> Answer | None:
-    """Answer with the object, or with its head for HEAD. None: the answer has been sent."""
-    headers = object_headers(request, Metadata.of(row), expires)
-    if request.method == "HEAD":
+    """Answer with the object, or with its head for HEAD. None: the answer has been sent.
+
+    HEAD of a signed URL alone looks at the file and at the conditions, as GET does.
+    """
+    if request.method == "HEAD" and not expires:
+        headers = object_headers(request, Metadata.of(row), expires)
         headers["content-length"] = str(Metadata.of(row).size)
         return Answer(200, headers)
     row, opened = await open_object(service, scope, row)
@@ -135,14 +138,14 @@ async def read(service: Service, request: Request, scope: Scope, row: Row, expir
         headers = object_headers(request, metadata, expires)
         if is_known(request, metadata):
             return Answer(304, headers | {"content-length": "0"})
-        if "if-none-match" in request.headers and "cache-control" in headers:
-            headers["cache-control"] += ", stale-while-revalidate=30"
         status, start, length = 200, 0, opened.size
         if wanted := request.headers.get("range"):
             start, length = part_of(wanted, opened.size)
             status = 206
             headers["content-range"] = f"bytes {start}-{start + length - 1}/{opened.size}"
         headers["content-length"] = str(length)
+        if request.method == "HEAD":
+            return Answer(status, headers)
         await request.start(status, headers)
         await send_bytes(request, opened, start, length)
     finally:
@@ -175,7 +178,11 @@ def object_headers(request: Request, metadata: Metadata, expires: str | None) ->
         "x-robots-tag": metadata.robots,
         "last-modified": http_date(metadata.modified),
     }
-    headers |= {"expires": expires} if expires else {"cache-control": metadata.cache_control}
+    if expires:
+        headers["expires"] = expires
+    else:
+        known = request.headers.get("if-none-match", metadata.etag) in ("", metadata.etag)
+        headers["cache-control"] = metadata.cache_control + ("" if known else ", stale-while-revalidate=30")
     if "download" in request.query:
         name = quote(",".join(request.query["download"]), safe="!'()*~")
         headers["content-disposition"] = (
@@ -188,10 +195,17 @@ def is_known(request: Request, metadata: Metadata) -> bool:
     """Whether the client has these bytes: its etag must be the same text, its date not before ours and its fraction."""
     if metadata.etag and request.headers.get("if-none-match") == metadata.etag:
         return True
-    with contextlib.suppress(KeyError, ValueError):
-        since = parsedate_to_datetime(request.headers["if-modified-since"])
-        return metadata.modified <= (since if since.tzinfo else since.replace(tzinfo=UTC))
-    return False
+    since = moment_of(request.headers.get("if-modified-since", ""))
+    return since is not None and metadata.modified <= since
+
+
+def moment_of(text: str) -> datetime | None:
+    """The moment that a header names, in the form of HTTP or in ISO 8601; None for any other text."""
+    for reader in (parsedate_to_datetime, datetime.fromisoformat):
+        with contextlib.suppress(ValueError):
+            moment = reader(text)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
 
 
 def part_of(wanted: str, size: int) -> tuple[int, int]:
@@ -255,17 +269,18 @@ async def info_public(service: Service, request: Request, bucket: str, key: str)
 def info(row: Row) -> Answer:
     """What is known about an object, as JSON."""
     metadata = Metadata.of(row)
+    known: dict[str, Any] = row["metadata"] if isinstance(row["metadata"], dict) else {}
     content = {
         "id": str(row["id"]),
         "name": row["name"],
         "version": row["version"],
         "bucket_id": row["bucket_id"],
-        "size": metadata.size,
-        "content_type": metadata.mime_type,
-        "cache_control": metadata.cache_control,
-        "etag": metadata.etag,
+        "size": known.get("size"),
+        "content_type": known.get("mimetype"),
+        "cache_control": known.get("cacheControl"),
+        "etag": known.get("eTag"),
         "metadata": row["user_metadata"],
-        "last_modified": timestamp(metadata.modified),
+        "last_modified": timestamp(row["updated_at"]),
         "created_at": timestamp(row["created_at"]),
     }
     head = {"etag": metadata.etag, "last-modified": http_date(metadata.modified)}

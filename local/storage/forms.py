@@ -7,7 +7,6 @@ ahead as far as it can hold the file back.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import deque
 from typing import Any
 
@@ -16,7 +15,7 @@ from python_multipart.exceptions import MultipartParseError
 
 from local.storage.errors import StorageError, invalid_request, too_large
 from local.storage.files import Incoming
-from local.storage.request import Request
+from local.storage.request import Request, parsed_json
 
 __all__ = ["Form"]
 
@@ -165,5 +164,6 @@ class Form:
     def user_metadata(self) -> Any:
         """The client's own metadata: JSON, or None when it is no such."""
         with contextlib.suppress(ValueError):
-            return json.loads(self.known.get("metadata") or self.known.get("userMetadata") or "")
+            known = self.known
+            return parsed_json(known["metadata"] if "metadata" in known else known.get("userMetadata", ""))
         return None

@@ -17,6 +17,7 @@ from local.storage.service import Service
 __all__ = ["list_objects", "list_objects_v2"]
 
 ORDER = one_of("asc", "desc")
+COLUMNS = ("name", "updated_at", "created_at")
 LIST = object_of(
     "prefix",
     prefix=STRING,
@@ -30,7 +31,7 @@ LIST_V2 = object_of(
     limit=integer(1),
     cursor=STRING,
     with_delimiter={"type": "boolean"},
-    sortBy=object_of("column", column=one_of("name", "updated_at", "created_at"), order=ORDER),
+    sortBy=object_of("column", column=one_of(*COLUMNS), order=ORDER),
 )
 MOST_KEYS = 1000
 LAST_CHARACTER = "\U0010fffd"
@@ -115,12 +116,12 @@ class Cursor:
         try:
             lines = base64.b64decode(text + "=" * (-len(text) % 4)).decode().split("\n")
         except (binascii.Error, ValueError):
-            lines = []
+            lines = [""]
         values = {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
-        column = values.get("c", "name")
-        if not values.get("l") or column not in ("name", "created_at", "updated_at"):
+        column = values.get("c") or "name"
+        if len(values) < len(lines) or values.keys() - set("loca") or column not in COLUMNS:
             raise invalid_parameter("continuation token")
-        return cls(values["l"], "desc" if values.get("o") == "desc" else "asc", column, values.get("a", ""))
+        return cls(values.get("l", ""), "desc" if values.get("o") == "desc" else "asc", column, values.get("a", ""))
 
     def written(self) -> str:
         """The text that `read` takes."""

@@ -29,15 +29,16 @@ __all__ = [
 ]
 
 PROBE = """
-    insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata)
-    values (%(bucket)s, %(key)s, %(owner)s::uuid, %(owner_id)s, '1', %(metadata)s)
+    insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata, user_metadata)
+    values (%(bucket)s, %(key)s, %(owner)s::uuid, %(owner_id)s, '1', %(metadata)s, %(user_metadata)s)
 """
 # With an upsert the row is returned, so the caller needs SELECT even for a new key.
 PROBE_UPSERT = (
     PROBE
     + """
     on conflict (name, bucket_id) do update set
-        owner = excluded.owner, owner_id = excluded.owner_id, version = excluded.version, metadata = excluded.metadata
+        owner = excluded.owner, owner_id = excluded.owner_id, version = excluded.version, metadata = excluded.metadata,
+        user_metadata = coalesce(excluded.user_metadata, objects.user_metadata)
     returning *
 """
 )
@@ -46,7 +47,7 @@ STORE = """
     values (%(bucket)s, %(key)s, %(owner)s::uuid, %(owner_id)s, %(version)s, %(metadata)s, %(user_metadata)s)
     on conflict (name, bucket_id) do update set
         owner = excluded.owner, owner_id = excluded.owner_id, version = excluded.version, metadata = excluded.metadata,
-        user_metadata = coalesce(excluded.user_metadata, objects.user_metadata)
+        user_metadata = case when %(keep)s then objects.user_metadata else excluded.user_metadata end
     returning *
 """
 FIND = "select * from storage.objects where bucket_id = %s and name = %s"
@@ -82,13 +83,16 @@ async def find_in_transaction(cursor: Cursor, bucket: str, key: str) -> Row:
     return row
 
 
-def written(bucket: str, key: str, owner: str | None, metadata: dict[str, Any] | None) -> dict[str, Any]:
+def written(
+    bucket: str, key: str, owner: str | None, metadata: dict[str, Any] | None, user_metadata: Any
+) -> dict[str, Any]:
     return {
         "bucket": bucket,
         "key": key,
         "owner": owner if is_uuid(owner) else None,
         "owner_id": owner,
         "metadata": None if metadata is None else Jsonb(metadata),
+        "user_metadata": None if user_metadata is None else Jsonb(user_metadata),
     }
 
 
@@ -102,13 +106,16 @@ async def probe_upload(
     owner: str | None,
     upsert: bool,
     metadata: dict[str, Any],
+    user_metadata: Any = None,
 ) -> None:
     """Raise, as the database does, unless this caller may write this object; nothing is written.
 
-    metadata: what is known before the bytes are, `mimetype` and `contentLength` as announced.
+    metadata: what is known before the bytes are, `mimetype` and `contentLength` as announced. user_metadata: the
+    client's own, which policies may ask for.
     """
     statement = PROBE_UPSERT if upsert else PROBE
-    await database.at_once(caller, scope, (statement, written(bucket, key, owner, metadata)), undo=True)
+    values = written(bucket, key, owner, metadata, user_metadata)
+    await database.at_once(caller, scope, (statement, values), undo=True)
 
 
 async def lock_key(cursor: Cursor, bucket: str, key: str, milliseconds: int = 5000) -> None:
@@ -134,16 +141,14 @@ async def store_object(
     owner: str | None,
     metadata: dict[str, Any],
     user_metadata: Any,
+    keep_user_metadata: bool = False,
     wait_milliseconds: int = 5000,
 ) -> tuple[Row, str | None]:
     """Write the row of bytes that are stored. Answers with the row and the version that it replaced, if any.
 
-    user_metadata: None leaves the replaced object's own.
+    keep_user_metadata: leave the replaced object's own.
     """
-    values = written(bucket, key, owner, metadata) | {
-        "version": version,
-        "user_metadata": None if user_metadata is None else Jsonb(user_metadata),
-    }
+    values = written(bucket, key, owner, metadata, user_metadata) | {"version": version, "keep": keep_user_metadata}
     *_, before, stored = await database.at_once(
         SERVICE,
         scope,

@@ -14,10 +14,16 @@ from local.storage.database import Scope
 from local.storage.errors import ClientGone, StorageError, invalid_schema
 from local.storage.settings import JSON_BODY_LIMIT
 
-__all__ = ["JSON_TYPE", "Answer", "Receive", "Request", "Send", "http_date", "json_answer", "timestamp"]
+__all__ = ["JSON_TYPE", "Answer", "Receive", "Request", "Send", "http_date", "json_answer", "parsed_json", "timestamp"]
 
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+# of these headers Node keeps the first alone
+SINGLE = {
+    "age", "authorization", "content-length", "content-type", "etag", "expires", "from", "host", "if-modified-since",
+    "if-unmodified-since", "last-modified", "location", "max-forwards", "proxy-authorization", "referer", "retry-after",
+    "server", "user-agent",
+}  # fmt: skip
 JSON_TYPE = "application/json; charset=utf-8"
 
 
@@ -67,8 +73,11 @@ class Request:
         self.header_bytes = 0
         for name, value in scope["headers"]:
             self.header_bytes += len(name) + len(value) + 4
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-            self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")
+            if key not in self.headers:
+                self.headers[key] = text
+            elif key not in SINGLE:
+                self.headers[key] += f", {text}"
         self.whole = False
         self.answered = False
 
@@ -138,7 +147,7 @@ class Request:
                 "InvalidRequest",
             )
         try:
-            return json.loads(body, object_pairs_hook=plain_object, parse_constant=refuse)
+            return parsed_json(body, object_pairs_hook=plain_object)
         except (ValueError, RecursionError):
             raise StorageError(
                 400,
@@ -166,6 +175,11 @@ class Request:
             headers.setdefault("content-length", str(len(answer.body)))
         await self.start(answer.status, headers)
         await self.send_piece(b"" if self.method == "HEAD" else answer.body, more=False)
+
+
+def parsed_json(text: bytes | str, **options: Any) -> Any:
+    """What JSON says, as strictly as JavaScript reads it. Raises ValueError, RecursionError."""
+    return json.loads(text, parse_constant=refuse, **options)
 
 
 def refuse(constant: str) -> None:

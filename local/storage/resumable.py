@@ -8,7 +8,7 @@ newline ends the protocol's own, none ends the service's.
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import logging
 import re
 import uuid
@@ -20,14 +20,15 @@ from local.storage import tus
 from local.storage.database import SERVICE, Scope
 from local.storage.errors import ProtocolError, StorageError, access_denied, invalid_request, of_database, of_disk
 from local.storage.files import Writer
+from local.storage.metadata import object_metadata
 from local.storage.names import check_bucket_name, check_key, check_mime_type, check_path
 from local.storage.objects import find_bucket, is_current, probe_upload
 from local.storage.partial import Hold, PartialUpload, PartialUploads, UploadLocks
-from local.storage.request import Answer, Request, json_answer
+from local.storage.request import Answer, Request, json_answer, parsed_json
 from local.storage.service import Service
 from local.storage.signing import refused, verified
 from local.storage.tokens import Caller, InvalidToken
-from local.storage.uploads import finish_upload, object_metadata
+from local.storage.uploads import finish_upload
 
 __all__ = ["Resumable"]
 
@@ -106,6 +107,7 @@ class Resumable:
             self.check_signature(attempt, upload.bucket, upload.key)
             return
         announced: dict[str, Any] = {}
+        own = user_metadata(upload)
         if content_type := upload.metadata.get("contentType"):
             announced["mimetype"] = content_type
         if upload.size is not None:
@@ -119,6 +121,7 @@ class Resumable:
             owner=attempt.owner,
             upsert=attempt.upsert,
             metadata=announced,
+            user_metadata=own,
         )
 
     def check_signature(self, attempt: Attempt, bucket: str, key: str) -> None:
@@ -130,7 +133,7 @@ class Resumable:
 
     async def bucket_limit(self, attempt: Attempt, bucket: str) -> int:
         rules = await find_bucket(self.service.database, attempt.scope, bucket)
-        return self.service.size_limit(rules["file_size_limit"])
+        return self.service.size_limit(rules["file_size_limit"] or None)  # 0 is no limit here, alone
 
     # ---- routes
 
@@ -283,15 +286,19 @@ class Resumable:
             raise ProtocolError(*tus.GONE) from None
         mime_type = upload.metadata.get("contentType") or "application/octet-stream"
         metadata = object_metadata(stored, mime_type, upload.metadata.get("cacheControl") or "no-cache")
-        own = None
-        if text := upload.metadata.get("metadata"):
-            try:
-                own = json.loads(text)
-            except ValueError:
-                own = None
+        own = user_metadata(upload)
         place = upload.bucket, upload.key, upload.version
-        await finish_upload(self.service, attempt.scope, *place, attempt.owner, metadata, own)
+        await finish_upload(
+            self.service, attempt.scope, *place, attempt.owner, metadata, own, keep_user_metadata=own is None
+        )
         await self.uploads.mark_finished(upload)
+
+
+def user_metadata(upload: PartialUpload) -> Any:
+    """The client's own metadata, JSON in the upload's; None when there is none or it is no such."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return parsed_json(upload.metadata.get("metadata") or "")
+    return None
 
 
 async def copy(request: Request, writer: Writer, room: int) -> None:

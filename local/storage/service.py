@@ -46,4 +46,4 @@ class Service:
     def size_limit(self, bucket_limit: int | None) -> int:
         """The bytes an object may have in a bucket with this limit of its own."""
         limit = self.settings.file_size_limit
-        return min(limit, bucket_limit) if bucket_limit else limit
+        return limit if bucket_limit is None else min(limit, bucket_limit)

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from local.storage.errors import StorageError, invalid_parameter
+from local.storage.metadata import user_metadata_header
 from local.storage.names import check_bucket_name
 from local.storage.objects import find_object, probe_upload
 from local.storage.request import Answer, Request, json_answer
@@ -109,6 +110,7 @@ async def sign_upload(service: Service, request: Request, bucket: str, key: str)
         owner=caller.owner,
         upsert=request.upsert,
         metadata=announced,
+        user_metadata=user_metadata_header(request),
     )
     path = f"{bucket}/{key}"
     claims: dict[str, Any] = {"url": path, "upsert": request.upsert, "scope": "upload"}

@@ -36,8 +36,12 @@ def under(path: str, prefix: str) -> bool:
 
 def s3_refusal(request: Request) -> Answer:
     """Amazon's XML error: an unsigned request is told so, as by the real service; a signed one that there is no S3."""
-    status, code, message = 403, "AccessDenied", "Missing signature"
-    if "authorization" in request.headers or "X-Amz-Credential" in request.query:
+    authorization = request.headers.get("authorization")
+    if authorization is None and "X-Amz-Credential" not in request.query:
+        status, code, message = 403, "AccessDenied", "Missing signature"
+    elif authorization is not None and authorization.partition(" ")[0] != "AWS4-HMAC-SHA256":
+        status, code, message = 400, "InvalidSignature", "Unsupported authorization type"
+    else:
         status, code = 501, "NotImplemented"
         message = "The S3 protocol is not served by the local stack. Use the Storage API or resumable uploads."
     name = "/".join(part for part in request.path.removeprefix(S3).split("/") if part)

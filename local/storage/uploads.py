@@ -6,49 +6,22 @@ A raw body without Content-Length is not limited, as on the real service.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
-import json
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 
 from local.storage.database import SERVICE, Row, Scope, was_rolled_back
 from local.storage.errors import ClientGone, StorageError, too_large
-from local.storage.files import Stored
 from local.storage.forms import Form
+from local.storage.metadata import as_object, object_metadata, user_metadata_header
 from local.storage.names import check_bucket_name, check_key, check_mime_type, check_path, check_robots, is_placeholder
 from local.storage.objects import find_bucket, is_current, probe_upload, store_object
-from local.storage.request import Answer, Request, json_answer, timestamp
+from local.storage.request import Answer, Request, json_answer
 from local.storage.service import Service
 from local.storage.signing import verified
 from local.storage.tokens import Caller
 
-__all__ = ["create_object", "finish_upload", "object_metadata", "put_object", "upload_signed", "user_metadata_header"]
-
-
-def object_metadata(stored: Stored, mime_type: str, cache_control: str, robots: str | None = None) -> dict[str, Any]:
-    """What a stored object's row says of its bytes."""
-    metadata: dict[str, Any] = {
-        "eTag": f'"{stored.md5}"',
-        "size": stored.size,
-        "mimetype": mime_type,
-        "cacheControl": cache_control,
-        "lastModified": timestamp(datetime.now(UTC)),
-        "contentLength": stored.size,
-        "httpStatusCode": 200,
-    }
-    return metadata | ({"xRobotsTag": robots} if robots else {})
-
-
-def user_metadata_header(request: Request) -> Any:
-    """The client's own metadata of an x-metadata header, base64 of JSON; None when there is none or it is no such."""
-    with contextlib.suppress(ValueError, binascii.Error):
-        text = "".join(request.headers.get("x-metadata", "").split()).rstrip("=").replace("-", "+").replace("_", "/")
-        return json.loads(base64.b64decode(text + "=" * (-len(text) % 4)))
-    return None
+__all__ = ["create_object", "finish_upload", "put_object", "upload_signed"]
 
 
 async def create_object(service: Service, request: Request, bucket: str, key: str) -> Answer:
@@ -93,41 +66,50 @@ async def upload(
     limit = 0 if is_placeholder(key) else service.size_limit(rules["file_size_limit"])
     allowed = None if is_placeholder(key) else rules["allowed_mime_types"]
     robots = request.headers.get("x-robots-tag")
+    if robots:
+        check_robots(robots)
     content_type = request.headers.get("content-type", "")
-    form = Form(request, content_type) if content_type.lower().startswith("multipart/form-data") else None
+    form = Form(request, content_type) if content_type.startswith("multipart/form-data") else None
     if form:
         await form.open()
         mime_type = form.mime_type
     else:
         mime_type = content_type or "application/octet-stream"
     check_mime_type(mime_type, allowed)
-    if robots is not None:
-        check_robots(robots)
     if not form and (request.content_length or 0) > limit:
         raise too_large()
     check_key(key)
+    own = form.user_metadata if form else user_metadata_header(request)
     announced: dict[str, Any] = {"mimetype": mime_type}
     if request.content_length is not None:
         announced["contentLength"] = request.content_length
-    await probe_upload(service.database, caller, scope, bucket, key, owner=owner, upsert=upsert, metadata=announced)
+    await probe_upload(
+        service.database,
+        caller,
+        scope,
+        bucket,
+        key,
+        owner=owner,
+        upsert=upsert,
+        metadata=announced,
+        user_metadata=own,
+    )
     incoming = service.files.incoming()
     check_path(bucket, key, incoming.version)
     try:
         if form:
             await form.store(incoming, limit)
-            cache_control, own = form.cache_control, form.user_metadata
+            cache_control = form.cache_control
         else:
             async for piece in request.pieces():
                 await incoming.write(piece)
-            cache_control, own = request.headers.get("cache-control", "no-cache"), user_metadata_header(request)
+            cache_control = request.headers.get("cache-control", "no-cache")
         stored = await incoming.publish()
     except (OSError, StorageError, ClientGone):
         await incoming.discard()
         raise
     metadata = object_metadata(stored, mime_type, cache_control, robots)
-    return await finish_upload(
-        service, scope, bucket, key, incoming.version, owner, metadata, {} if own is None else own
-    )
+    return await finish_upload(service, scope, bucket, key, incoming.version, owner, metadata, as_object(own))
 
 
 async def finish_upload(
@@ -139,6 +121,8 @@ async def finish_upload(
     owner: str | None,
     metadata: dict[str, Any],
     user_metadata: Any,
+    *,
+    keep_user_metadata: bool = False,
 ) -> Row:
     """Write the row of stored bytes, then delete those it replaced; refused by the database, the new bytes go."""
     try:
@@ -151,6 +135,7 @@ async def finish_upload(
             owner=owner,
             metadata=metadata,
             user_metadata=user_metadata,
+            keep_user_metadata=keep_user_metadata,
         )
     except psycopg.Error as problem:
         # Unless it is certainly undone the row may be there; the next start sweeps bytes that have none. And a
