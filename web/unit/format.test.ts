@@ -44,11 +44,6 @@ describe("how long ago", () => {
         [20 * 3600, "Yesterday"],
         [6 * 86_400, "18 Nov"],
     ])("%d seconds", (seconds, words) => {
-        expect(
-            plain(format.ago(new Date(noon - seconds * 1000).toISOString(), noon))
-                .replace("mins", "min")
-                .replace("hrs", "h")
-                .replace("hr", "h"),
-        ).toBe(words);
+        expect(plain(format.ago(new Date(noon - seconds * 1000).toISOString(), noon))).toBe(words);
     });
 });

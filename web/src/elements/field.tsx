@@ -1,3 +1,4 @@
+import { ChevronDown } from "lucide-react";
 import { type ComponentProps, forwardRef, type ReactNode, useId } from "react";
 import styles from "./field.module.scss";
 
@@ -48,6 +49,7 @@ export function Choice({ label, children, ...rest }: ChoiceProps) {
                 <select {...rest} id={id}>
                     {children}
                 </select>
+                <ChevronDown size={16} strokeWidth={1.75} aria-hidden />
             </div>
         </div>
     );

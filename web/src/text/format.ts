@@ -74,6 +74,15 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
         return made;
     }
 
+    /** A length of time as a column has room for: English writes `mins` and `hrs` where everybody says `min` and `h`. */
+    function brief(name: "second" | "minute" | "hour", value: number, digits = 0): string {
+        const words = unit(name, digits).format(value);
+        return words
+            .replace(/\b(sec|min)s\b/, "$1")
+            .replace(/\bhrs?\b/, "h")
+            .replace(" ", "\u00a0");
+    }
+
     function at(bytes: number, scale: number): string {
         const value = bytes / 1000 ** scale;
         const digits = scale === 0 || value >= 99.95 || scale === 1 ? 0 : scale >= 3 && value < 9.995 ? 2 : 1;
@@ -106,23 +115,20 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
             const then = new Date(moment);
             const seconds = (instant - then.getTime()) / 1000;
             if (seconds < 60) return now;
-            if (seconds < 3600) return unit("minute", 0).format(Math.floor(seconds / 60));
+            if (seconds < 3600) return brief("minute", Math.floor(seconds / 60));
             const midnight = new Date(instant);
             midnight.setHours(0, 0, 0, 0);
-            if (then >= midnight || seconds < 6 * 3600)
-                return unit("hour", 0, "short")
-                    .format(Math.floor(seconds / 3600))
-                    .replace(/\b(hr|hrs)\b/, "h");
+            if (then >= midnight || seconds < 6 * 3600) return brief("hour", Math.floor(seconds / 3600));
             if (then.getTime() >= midnight.getTime() - 86_400_000) return yesterday;
             return date(then);
         },
         duration: (seconds) => {
-            if (seconds < 60) return unit("second", 0).format(Math.max(1, Math.round(seconds)));
-            if (seconds < 5400) return unit("minute", 0).format(Math.round(seconds / 60));
-            if (seconds < 172_800) return unit("hour", 0).format(Math.round(seconds / 3600));
+            if (seconds < 60) return brief("second", Math.max(1, Math.round(seconds)));
+            if (seconds < 5400) return brief("minute", Math.round(seconds / 60));
+            if (seconds < 172_800) return brief("hour", Math.round(seconds / 3600));
             return unit("day", 0, "long").format(Math.round(seconds / 86_400));
         },
-        seconds: (seconds) => (seconds < 60 ? unit("second", seconds < 10 ? 1 : 0).format(seconds) : unit("minute", 0).format(Math.round(seconds / 60))),
+        seconds: (seconds) => (seconds < 60 ? brief("second", seconds, seconds < 10 ? 1 : 0) : brief("minute", Math.round(seconds / 60))),
         list: (parts) => lists().format(parts),
     };
 }
