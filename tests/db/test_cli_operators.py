@@ -19,6 +19,14 @@ from local.installation import Installation
 from .conftest import Database, Person, Runner
 
 NOWHERE = Path("/nowhere/at/all")
+# what Supabase's Vault looks like on a server that was given another volume's pgsodium_root.key
+VAULT = """
+    create schema vault;
+    create table vault.secrets (id bigint);
+    create function vault.decrypted() returns text language plpgsql as $$
+        begin raise exception 'pgsodium_crypto_aead_det_decrypt_by_id: invalid ciphertext'; end $$;
+    create view vault.decrypted_secrets as select vault.decrypted() as decrypted_secret from vault.secrets
+"""
 
 
 @pytest.fixture
@@ -94,6 +102,7 @@ def test_before_the_first_runner(database: Database) -> None:
             "not applied",
         ),
         ("insert into supabase_migrations.schema_migrations values ('20990101000000')", "migrations", "20990101000000"),
+        (f"{VAULT}; insert into vault.secrets values (1)", "encryption_key", "pgsodium_crypto_aead_det_decrypt"),
     ],
 )
 def test_each_fault_of_a_database(database: Database, runner: Runner, statement: str, name: str, words: str) -> None:
@@ -105,6 +114,15 @@ def test_each_fault_of_a_database(database: Database, runner: Runner, statement:
     assert {name for name, check in found.items() if not check.ok} == {name}
     assert words in found[name].detail
     assert found[name].cure
+
+
+def test_a_vault_whose_key_fits_passes(database: Database) -> None:
+    assert "no Vault" in examine(database)["encryption_key"].detail
+    database.run(VAULT)
+    assert "empty" in examine(database)["encryption_key"].detail
+    database.run("insert into vault.secrets values (1)")
+    database.run("create or replace function vault.decrypted() returns text language sql as $$ select 'x' $$")
+    assert examine(database)["encryption_key"].detail == "Vault's secrets (1) can be decrypted."
 
 
 def test_a_runner_s_string_with_too_many_rights(cluster: Installation, database: Database) -> None:

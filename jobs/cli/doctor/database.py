@@ -14,6 +14,7 @@ from jobs import queries
 from jobs.cli.connection import Connection, connect
 from jobs.cli.doctor.check import Check, fail, passed
 from jobs.cli.doctor.connection_strings import is_safe_to_try
+from jobs.cli.doctor.vault import check_vault
 from jobs.cli.migrations import Migration, list_states, read_migrations
 from jobs.cli.target import Target
 from jobs.cli.units import show_seconds, show_size
@@ -65,7 +66,7 @@ def check_database(target: Target) -> list[Check]:
             if not _one(connection, "has_our_tables"):
                 return found
             found.append(_check_objects(connection, migrations))
-            for check in (_check_privileges, _check_row_security, _check_role, *_LIVELY):
+            for check in (_check_privileges, _check_row_security, _check_role, check_vault, *_LIVELY):
                 found += _attempt(connection, check)
             limit = target.local.storage_limit if target.is_local and target.local else None
             found += _attempt(connection, partial(_check_buckets, project_limit=limit), "buckets")

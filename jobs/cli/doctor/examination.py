@@ -7,12 +7,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from jobs.cli.doctor import database, deployment, runner, services, settings
+from jobs.cli.doctor import database, deployment, disk, mail_links, runner, services, settings, signing_keys, transfers
 from jobs.cli.doctor.check import Check, fail
 from jobs.cli.output import DEFAULT_DATA_DIR, DataDir, Json, answer, guarded, notice
 from jobs.cli.target import Target, find_target
@@ -21,12 +23,24 @@ from jobs.errors import InstaShareError
 __all__ = ["examine", "register"]
 
 LONGEST_SECONDS = 24.0  # of 30, so that starting up and printing fit in too
+THOROUGH_SECONDS = 90.0
 GROUPS: Mapping[str, Callable[[Target], list[Check]]] = {
     "services": services.check_services,
     "database": database.check_database,
     "runner": runner.check_runner,
     "uploads": deployment.check_uploads,
+    "transfers": transfers.check_transfers,
+    "mail": mail_links.check_mail_links,
+    "disk": disk.check_disk,
     "deployment": deployment.check_logins,
+    "signing_keys": signing_keys.check_signing_keys,
+    "machine": lambda target: disk.check_machine(),
+}
+# what takes a minute, or leaves a trace
+THOROUGH: Mapping[str, Callable[[Target], list[Check]]] = {
+    **GROUPS,
+    "transfers": partial(transfers.check_transfers, slow_seconds=transfers.SLOW_SECONDS),
+    "mail": partial(mail_links.check_mail_links, make_one=True),
 }
 
 
@@ -35,11 +49,19 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Operating")(guarded(doctor))
 
 
-def doctor(as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+def doctor(
+    thorough: Annotated[
+        bool,
+        typer.Option("--thorough", help="Look at slow downloads and a mail link too: takes a minute, makes a person."),
+    ] = False,
+    as_json: Json = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
     """Check settings, connections, privileges, buckets and policies; name each fault and its cure."""
     target = find_target(data_dir)
-    notice("Looking; this takes up to half a minute.", as_json)
-    checks = settings.check_settings(target, os.environ) + examine(target, GROUPS, LONGEST_SECONDS)
+    notice(f"Looking; this takes up to {'a minute and a half' if thorough else 'half a minute'}.", as_json)
+    groups, seconds = (THOROUGH, THOROUGH_SECONDS) if thorough else (GROUPS, LONGEST_SECONDS)
+    checks = settings.check_settings(target, os.environ) + examine(target, groups, seconds)
     faults = [check for check in checks if not check.ok]
 
     def show(console: Console) -> None:
