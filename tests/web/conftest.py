@@ -102,7 +102,13 @@ def journeys(
     """Run the chosen ones of Playwright's tests, in one browser, one after the other."""
     chosen = [item.callspec.params for item in request.session.items if "title" in getattr(item, "fixturenames", ())]
     pattern = "|".join(sorted({re.escape(one["title"]) + "$" for one in chosen}))
-    folder = tmp_path_factory.mktemp("playwright")
+    return play(tmp_path_factory.mktemp("playwright"), pattern, chromium, stack, confirming)
+
+
+def play(
+    folder: Path, pattern: str, chromium: str, stack: dict[str, Any], confirming: dict[str, Any] | None
+) -> dict[tuple[str, str], Outcome]:
+    """Run those of Playwright's tests whose title the pattern finds; their outcomes by file and title."""
     for name, told in (("stack", stack), ("confirming", confirming)):
         (folder / f"{name}.json").write_text(json.dumps(told))
     report = folder / "report.json"
