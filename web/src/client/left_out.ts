@@ -1,6 +1,6 @@
 /**
  * Stands in for the parts of supabase-js that this client never calls: Realtime (freshness is polled), Functions, Storage
- * (bytes go by TUS), administration of accounts, passkeys and wallets. The built page is 26 KB lighter for it.
+ * (bytes go by TUS), passkeys and wallets. The built page is 26 KB lighter for it.
  * supabase-js makes some of these objects when it is created; using one is a mistake that says so.
  */
 function leftOut(): never {
