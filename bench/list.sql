@@ -1,5 +1,8 @@
 -- `bench.size` documents: a tenth are one owner's (and as many as a fiftieth more lie in his trash), the others are
--- twenty each; a hundredth is shared with one recipient; one event each.
+-- twenty each; a hundredth is shared with one recipient; one event each. Besides, an owner of 1,000.
+
+-- no limit is in the way
+update private.settings set quota_bytes = 1000000000000000, documents_limit = 10000000;
 
 insert into public.profiles (id, email)
 select format('00000000-0000-4000-8000-%s', lpad(i::text, 12, '0'))::uuid, i || '@example.test'
@@ -19,12 +22,12 @@ select
     (i * 104729) % 5000000000, s.status, 0,
     case when s.status = 'ready' then 'archives/' || i end, case when s.status = 'ready' then 1 end,
     case when s.status = 'ready' then 1 end, 'v', c.at, c.at,
-    case when i > n.size then c.at + interval '1 hour' end
+    case when i > n.size and i <= n.size + n.size / 50 then c.at + interval '1 hour' end
 from (select current_setting('bench.size')::bigint as size) n
-    cross join lateral generate_series(1, n.size + n.size / 50) i
+    cross join lateral generate_series(1, n.size + n.size / 50 + 1000) i
     cross join lateral (
         select format('00000000-0000-4000-8000-%s', lpad((
-            case when i % 10 = 0 or i > n.size then 1 else 10 + (i * 31) % (n.size / 20) end
+            case when i > n.size + n.size / 50 then 3 when i % 10 = 0 or i > n.size then 1 else 10 + (i * 31) % (n.size / 20) end
         )::text, 12, '0'))::uuid as owner_id
     ) o
     cross join lateral (
@@ -56,6 +59,7 @@ insert into public.logs (user_id, owner_id, event_name, document_id, created_at)
 select d.owner_id, d.owner_id, 'created', d.id, d.created_at from public.documents d;
 
 create view public.bench_shared as
-select s.document_id as id, s.user_id as person_id, s.document_name as name, s.size_bytes, s.status, s.created_at, s.shared_at
+select s.document_id as id, s.user_id as person_id, s.document_name as name, s.size_bytes, s.status, s.created_at, s.shared_at,
+    null::timestamptz as deleted_at
 from public.document_shares s;
 create view public.bench_owned as select d.*, d.owner_id as person_id from public.documents d;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 
 import pytest
 
@@ -61,6 +62,99 @@ def test_the_signs_of_a_pattern_are_letters_in_a_search(owner: Person) -> None:
         assert (names is None and len(rows) == 4) or [row["name"] for row in rows] == names
     with refused("PT422", "sort_unknown"):
         owner.run("select name from search_documents('a', 'owner_id')")
+
+
+def test_a_search_is_told_when_the_place_to_go_on_from_is_gone(owner: Person, stranger: Person) -> None:
+    document, foreign = owner.document("a.txt"), stranger.document("a.txt")
+    owner.document("another.txt")
+    for place in (foreign, str(uuid.uuid4())):
+        with refused("PT404", "place_gone"):
+            owner.run("select id from search_documents('a', after_id => %s::uuid)", place)
+    owner.call("delete_document", document)
+    assert len(owner.run("select id from search_documents('a', 'date', false, after_id => %s::uuid)", document)) == 1
+    owner.call("restore_document", document)
+    with refused("PT404", "place_gone"):
+        owner.run("select id from search_documents('a', trash => true, after_id => %s::uuid)", document)
+
+
+def test_a_search_finds_what_is_typed_in_pieces(owner: Person) -> None:
+    owner.document("Canción.mp3")
+    for query in ("canción", "CANCIÓN", "cancio\u0301n"):
+        assert len(owner.run("select id from search_documents(%s)", query)) == 1
+    assert owner.run("select id from search_documents('cancion')") == []
+
+
+def test_a_search_within_some_statuses(database: Database, owner: Person) -> None:
+    documents = [owner.document(f"{number}.txt") for number in range(3)]
+    database.run("update documents set status = 'failed' where id = %s", documents[1])
+    rows = owner.run("select id from search_documents('txt', statuses => array['failed', 'ready'])")
+    assert [str(row["id"]) for row in rows] == [documents[1]]
+    assert len(owner.run("select id from search_documents('txt', statuses => array['uploading'])")) == 2
+
+
+@pytest.mark.parametrize("sort", ["name", "size", "date", "status"])
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_search_among_what_is_shared_finds_what_is_live(
+    database: Database, owner: Person, recipient: Person, stranger: Person, sort: str, descending: bool
+) -> None:
+    wanted = [owner.document(f"Plan {number % 3}.txt", number % 2) for number in range(5)]
+    gone, expired, other = owner.document("Plan 7.txt"), owner.document("Plan 8.txt"), owner.document("other.txt")
+    for document in (*wanted, gone, expired, other):
+        owner.call("share_document", document, recipient.email)
+    owner.call("delete_document", gone)
+    database.run("update document_shares set expires_at = now() where document_id = %s", expired)
+    recipient.document("Plan 9.txt")
+    found: list[str] = []
+    while True:
+        rows = recipient.run(
+            "select id from search_shared('PLAN', %s, %s, %s, 2)", sort, descending, found[-1] if found else None
+        )
+        found += [str(row["id"]) for row in rows]
+        if len(rows) < 2:
+            break
+    assert (len(found), sorted(found)) == (5, sorted(wanted))
+    assert stranger.run("select id from search_shared('plan')") == []
+    with refused("PT404", "place_gone"):
+        stranger.run("select id from search_shared('plan', after_id => %s::uuid)", wanted[0])
+    database.run("delete from user_roles where user_id = %s", recipient.id)
+    assert recipient.run("select id from search_shared('plan')") == []
+
+
+def test_one_document_is_read_without_reading_every_share(database: Database, owner: Person, recipient: Person) -> None:
+    database.run("set session_replication_role = replica")
+    database.run(
+        "insert into documents (owner_id, name, size_bytes, status) select %s, i || '.txt', 1, 'uploading'"
+        " from generate_series(1, 3000) i",
+        owner.id,
+    )
+    database.run(
+        "insert into document_shares (document_id, user_id, shared_by, document_name, size_bytes, status, created_at)"
+        " select id, %s, owner_id, name, size_bytes, status, created_at from documents",
+        recipient.id,
+    )
+    database.run("set session_replication_role = origin")
+    database.run("analyze documents, document_shares")
+    document = database.value("select id from documents where name = '1500.txt'")
+    rows = recipient.run("explain (analyze, costs off) select * from documents where id = %s", document)
+    plan = "\n".join(row["QUERY PLAN"] for row in rows)
+    # where many rows are read the planner hashes all shares of the reader; here it must ask for the one
+    assert "SubPlan" in plan and "hashed" not in plan
+    assert "document_id = documents.id" in plan
+    assert "rows=1 " in plan.splitlines()[0]
+
+
+def test_the_collation_is_deterministic_and_counts_numbers_by_their_value(database: Database) -> None:
+    (row,) = database.run(
+        "select collprovider, collisdeterministic from pg_collation where oid ="
+        " (select attcollation from pg_attribute where attrelid = 'documents'::regclass and attname = 'name')"
+    )
+    assert row == {"collprovider": "i", "collisdeterministic": True}
+    # of two names one always comes first, so that a page has one end; and equal is what is the same to the letter
+    row = database.run(
+        "select 'a2' < 'a10' collate private.natural_order as numbers,"
+        " 'a' = 'A' collate private.natural_order as capitals, 'a01' = 'a1' collate private.natural_order as zeros"
+    )[0]
+    assert row == {"numbers": True, "capitals": False, "zeros": False}
 
 
 def test_a_share_carries_what_its_document_is_sorted_by(

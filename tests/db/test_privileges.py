@@ -78,7 +78,8 @@ CLIENT_CALLS = {
     "restore_document(uuid)",
     "retry_document(uuid)",
     "revoke_share(uuid)",
-    "search_documents(text,text,boolean,boolean,uuid,integer)",
+    "search_documents(text,text,boolean,boolean,uuid,integer,text[])",
+    "search_shared(text,text,boolean,uuid,integer,text[])",
     "share_document(uuid,text,timestamp with time zone)",
 }
 FUNCTIONS: dict[str, set[str]] = {
