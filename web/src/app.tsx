@@ -13,6 +13,7 @@ import { listOf } from "./library/documents";
 import { followLibrary, hurry, readLimits } from "./library/freshness";
 import { forgetLibrary, recallLibrary } from "./library/kept";
 import { Library, loadSharePanel } from "./library/library";
+import { sorting } from "./library/sorting";
 import { Shell } from "./shell/shell";
 import { useText } from "./text/text";
 import { beginUploads, endUploads } from "./uploads/uploads";
@@ -67,7 +68,7 @@ function SignedIn() {
     const person = usePerson();
     recallLibrary(person.id);
     // the request is on its way while the page is made
-    if (window.location.pathname === "/") void cache.prefetchInfiniteQuery(listOf(person.id, { filter: "all", search: "" }));
+    if (window.location.pathname === "/") void cache.prefetchInfiniteQuery(listOf(person.id, { filter: "all", search: "", sort: sorting.get() }));
     useEffect(() => {
         void beginUploads({
             userId: person.id,

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { belongs, type DocumentRow, merge, type Pages, type View } from "../src/library/documents";
 import { stateOf } from "../src/library/row_state";
+import { behind, compare, orderOf, placeOf, type Sort, sortNamed, turn } from "../src/library/sorting";
 import type { Upload } from "../src/uploads/uploads";
 
-const all: View = { filter: "all", search: "" };
+const NEWEST: Sort = { by: "date", descending: true };
+const all: View = { filter: "all", search: "", sort: NEWEST };
 
 function row(id: string, minute: number, more: Partial<DocumentRow> = {}): DocumentRow {
     const at = new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
@@ -32,8 +34,8 @@ function row(id: string, minute: number, more: Partial<DocumentRow> = {}): Docum
 const ids = (pages: Pages) => pages.pages.map((page) => page.rows.map((one) => one.id).join(""));
 const two: Pages = {
     pages: [
-        { rows: [row("d", 40), row("c", 30)], next: { created_at: row("c", 30).created_at, id: "c" } },
-        { rows: [row("b", 20)], next: { created_at: row("b", 20).created_at, id: "b" } },
+        { rows: [row("d", 40), row("c", 30)], next: placeOf(row("c", 30)) },
+        { rows: [row("b", 20)], next: placeOf(row("b", 20)) },
     ],
     pageParams: [null, null],
 };
@@ -67,6 +69,75 @@ describe("what a heartbeat brings", () => {
     });
 });
 
+describe("other orders", () => {
+    const byName: View = { ...all, sort: { by: "name", descending: false } };
+    const named = (id: string, name: string, more: Partial<DocumentRow> = {}) => row(id, 1, { name, ...more });
+    const pages: Pages = {
+        pages: [
+            { rows: [named("a", "alpha"), named("b", "beta")], next: placeOf(named("b", "beta")) },
+            { rows: [named("d", "delta"), named("e", "epsilon")], next: placeOf(named("e", "epsilon")) },
+        ],
+        pageParams: [null, null],
+    };
+    it("a renamed document goes to where it belongs now", () => {
+        expect(ids(merge(pages, [named("a", "charlie")], byName))).toEqual(["b", "ade"]);
+        expect(ids(merge(pages, [named("e", "aardvark")], byName))).toEqual(["eab", "d"]);
+    });
+    it("it leaves the list where that is further down than what is loaded", () => {
+        expect(ids(merge(pages, [named("a", "zulu")], byName))).toEqual(["b", "de"]);
+    });
+    it("one that stays where it is changes in place", () => {
+        const merged = merge(pages, [named("d", "delta", { status: "failed" })], byName);
+        expect(ids(merged)).toEqual(["ab", "de"]);
+        expect(merged.pages[1]?.rows[0]?.status).toBe("failed");
+        expect(merged.pages[0]).toBe(pages.pages[0]);
+    });
+    it.each([
+        ["name.asc", ["report 2.pdf", "report 10.pdf", "Zebra.pdf"]],
+        ["name.desc", ["Zebra.pdf", "report 10.pdf", "report 2.pdf"]],
+    ])("%s is the natural one", (sort, expected) => {
+        const rows = ["Zebra.pdf", "report 10.pdf", "report 2.pdf"].map((name, at) => named(String(at), name));
+        expect(rows.sort(compare(sortNamed(sort))).map((one) => one.name)).toEqual(expected);
+    });
+    it("within one status the newest come first, whichever status does", () => {
+        const rows = [row("old", 1), row("new", 2), row("bad", 3, { status: "failed" })];
+        const sorted = (descending: boolean) => rows.toSorted(compare({ by: "status", descending })).map((one) => one.id);
+        expect(sorted(false)).toEqual(["bad", "new", "old"]);
+        expect(sorted(true)).toEqual(["new", "old", "bad"]);
+    });
+    it("a column begins with the order that is wanted most, and turns", () => {
+        expect(turn(NEWEST, "name")).toEqual({ by: "name", descending: false });
+        expect(turn(NEWEST, "size")).toEqual({ by: "size", descending: true });
+        expect(turn(NEWEST, "date")).toEqual({ by: "date", descending: false });
+    });
+});
+
+describe("a page begins where the one before ended", () => {
+    const place = placeOf(row("b7", 20, { name: 'a "b", c\\d', size_bytes: 42, status: "ready" }));
+    it("in the index first, then behind what was shown", () => {
+        expect(behind(NEWEST, place)).toEqual({
+            column: "created_at",
+            operator: "lte",
+            value: place.created_at,
+            beyond: `created_at.lt."${place.created_at}",id.lt.b7`,
+        });
+        expect(behind({ by: "size", descending: false }, place)).toMatchObject({ operator: "gte", beyond: 'size_bytes.gt."42",id.gt.b7' });
+    });
+    it("names are quoted, with what would end the quotation", () => {
+        expect(behind({ by: "name", descending: false }, place)).toMatchObject({ value: 'a "b", c\\d', beyond: 'name.gt."a \\"b\\", c\\\\d",id.gt.b7' });
+    });
+    it("by status the newest go on within the status", () => {
+        expect(behind({ by: "status", descending: false }, place).beyond).toBe(
+            `status.gt."ready",created_at.lt.${place.created_at},and(created_at.eq.${place.created_at},id.lt.b7)`,
+        );
+        expect(orderOf({ by: "status", descending: true })).toEqual([
+            ["status", false],
+            ["created_at", false],
+            ["id", false],
+        ]);
+    });
+});
+
 describe("filters", () => {
     it.each([
         ["ready", "all", true],
@@ -75,10 +146,11 @@ describe("filters", () => {
         ["failed", "failed", true],
         ["processing", "ready", false],
     ] as const)("%s in %s", (status, filter, expected) => {
-        expect(belongs(row("a", 1, { status }), { filter, search: "" })).toBe(expected);
+        expect(belongs(row("a", 1, { status }), { ...all, filter })).toBe(expected);
     });
     it("search by name, whatever its case", () => {
-        expect(belongs(row("a", 1, { name: "Übersicht.PDF" }), { filter: "all", search: "übersicht.pdf" })).toBe(true);
+        expect(belongs(row("a", 1, { name: "Übersicht.PDF" }), { ...all, search: "übersicht.pdf" })).toBe(true);
+        expect(belongs(row("a", 1, { name: "Übersicht.PDF" }), { ...all, search: "u\u0308bersicht" })).toBe(true);
     });
 });
 

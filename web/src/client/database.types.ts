@@ -608,6 +608,7 @@ export type Database = {
           page?: number
           query: string
           sort?: string
+          statuses?: string[]
           trash?: boolean
         }
         Returns: {
@@ -632,6 +633,38 @@ export type Database = {
         SetofOptions: {
           from: "*"
           to: "documents"
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
+      search_shared: {
+        Args: {
+          after_id?: string
+          descending?: boolean
+          page?: number
+          query: string
+          sort?: string
+          statuses?: string[]
+        }
+        Returns: {
+          archive_size_bytes: number | null
+          created_at: string | null
+          expires_at: string | null
+          id: string | null
+          mime_type: string | null
+          name: string | null
+          owner_email: string | null
+          owner_id: string | null
+          owner_name: string | null
+          progress: number | null
+          shared_at: string | null
+          size_bytes: number | null
+          status: string | null
+          updated_at: string | null
+        }[]
+        SetofOptions: {
+          from: "*"
+          to: "shared_with_me"
           isOneToOne: false
           isSetofReturn: true
         }

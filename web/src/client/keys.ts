@@ -5,7 +5,7 @@ export const keys = {
     limits: (person: string) => [person, "limits"] as const,
     counts: (person: string) => [person, "counts"] as const,
     lists: (person: string) => [person, "documents"] as const,
-    list: (person: string, filter: string, search: string) => [person, "documents", filter, search] as const,
+    list: (person: string, filter: string, search: string, sort: string) => [person, "documents", filter, search, sort] as const,
     access: (person: string) => [person, "access"] as const,
     /** Of one document by its id, of a page by its number. */
     accessOf: (person: string, documents: string | number) => [person, "access", documents] as const,

@@ -1,8 +1,9 @@
 import { type InfiniteData, infiniteQueryOptions, type QueryClient } from "@tanstack/react-query";
 import type { Database } from "../client/database.types";
-import { unwrap } from "../client/faults";
+import { asFault, unwrap } from "../client/faults";
 import { keys } from "../client/keys";
 import { supabase } from "../client/supabase";
+import { behind, compare, nameOf, orderOf, type Place, placeOf, type Sort, sortNamed } from "./sorting";
 
 export type DocumentRow = Database["public"]["Tables"]["documents"]["Row"];
 export type Filter = "all" | "ready" | "progress" | "failed";
@@ -11,11 +12,7 @@ export const FILTERS: readonly Filter[] = ["all", "ready", "progress", "failed"]
 export interface View {
     filter: Filter;
     search: string;
-}
-
-export interface Place {
-    created_at: string;
-    id: string;
+    sort: Sort;
 }
 
 export interface Page {
@@ -35,24 +32,52 @@ const STATUSES: Record<Filter, readonly string[] | null> = {
     failed: ["failed"],
 };
 
-/** One page of the library, the newest first, from a place on (keyset: no page is skipped or shown twice when rows come or go). */
+/** One page of a view, from a place on (keyset: no page is skipped or shown twice when rows come or go). */
 export async function readPage(owner: string, view: View, from: Place | null, signal?: AbortSignal): Promise<Page> {
     const size = from ? PAGE : FIRST;
+    const rows = view.search ? await searchRows(owner, view, from, size, signal) : await listRows(owner, view, from, size, signal);
+    const last = rows[rows.length - 1];
+    return { rows, next: rows.length === size && last ? placeOf(last) : null };
+}
+
+/** docs/lists.md tells why it is asked for like this. */
+async function listRows(owner: string, view: View, from: Place | null, size: number, signal?: AbortSignal): Promise<DocumentRow[]> {
     let query = supabase().from("documents").select("*").eq("owner_id", owner).is("deleted_at", null);
     const statuses = STATUSES[view.filter];
     if (statuses) query = query.in("status", [...statuses]);
     if (view.search) query = query.ilike("name", `%${view.search.replace(/[\\%_]/g, "\\$&")}%`);
-    if (from) query = query.or(`created_at.lt.${from.created_at},and(created_at.eq.${from.created_at},id.lt.${from.id})`);
-    query = query.order("created_at", { ascending: false }).order("id", { ascending: false }).limit(size);
-    const rows = unwrap(await (signal ? query.abortSignal(signal) : query));
-    const last = rows[rows.length - 1];
-    return { rows, next: rows.length === size && last ? { created_at: last.created_at, id: last.id } : null };
+    if (from) {
+        const { column, operator, value, beyond } = behind(view.sort, from);
+        query = query.filter(column, operator, value).or(beyond);
+    }
+    for (const [column, ascending] of orderOf(view.sort)) query = query.order(column, { ascending });
+    query = query.limit(size);
+    return unwrap(await (signal ? query.abortSignal(signal) : query));
+}
+
+async function searchRows(owner: string, view: View, from: Place | null, size: number, signal?: AbortSignal): Promise<DocumentRow[]> {
+    const statuses = STATUSES[view.filter];
+    const query = supabase().rpc("search_documents", {
+        query: view.search,
+        sort: view.sort.by,
+        descending: view.sort.descending,
+        page: size,
+        ...(from && { after_id: from.id }),
+        ...(statuses && { statuses: [...statuses] }),
+    });
+    try {
+        return unwrap(await (signal ? query.abortSignal(signal) : query));
+    } catch (thrown) {
+        // the last row of the page before was removed for good meanwhile; a list knows its place without it
+        if (from && asFault(thrown).code === "place_gone") return listRows(owner, view, from, size, signal);
+        throw thrown;
+    }
 }
 
 /** The pages of a view as the cache keeps them. */
 export function listOf(person: string, view: View) {
     return infiniteQueryOptions({
-        queryKey: keys.list(person, view.filter, view.search),
+        queryKey: keys.list(person, view.filter, view.search, nameOf(view.sort)),
         queryFn: ({ pageParam, signal }) => readPage(person, view, pageParam, signal),
         initialPageParam: null as Place | null,
         getNextPageParam: (page) => page.next,
@@ -85,19 +110,23 @@ export async function readCounts(): Promise<Counts> {
     };
 }
 
+/** Whether it is still on its way. */
+export const isBusy = (row: DocumentRow): boolean => row.deleted_at === null && (STATUSES.progress?.includes(row.status) ?? false);
+
 export function belongs(row: DocumentRow, view: View): boolean {
     if (row.deleted_at !== null) return false;
     const statuses = STATUSES[view.filter];
     if (statuses && !statuses.includes(row.status)) return false;
-    return row.name.toLowerCase().includes(view.search.toLowerCase());
+    return plain(row.name).includes(plain(view.search));
 }
 
-const before = (a: Place, b: Place) => a.created_at > b.created_at || (a.created_at === b.created_at && a.id > b.id);
+// what is typed on a Mac is often not in the form that names have
+const plain = (text: string) => text.normalize("NFC").toLowerCase();
 
 /** Puts changed rows into a list: in place, away, or in where they belong among the pages that are loaded. */
 export function merge(pages: Pages, changes: readonly DocumentRow[], view: View): Pages {
+    const order = compare(view.sort);
     const changed = new Map(changes.map((row) => [row.id, row]));
-    const placed = new Set<string>();
     let touched = false;
     const merged = pages.pages.map((page) => {
         let own = false;
@@ -106,28 +135,23 @@ export function merge(pages: Pages, changes: readonly DocumentRow[], view: View)
             const next = changed.get(row.id);
             if (!next) {
                 rows.push(row);
-                continue;
-            }
-            placed.add(row.id);
-            if (!belongs(next, view)) own = true;
-            else if (same(row, next)) rows.push(row);
-            else {
-                rows.push(next);
-                own = true;
-            }
+            } else if (belongs(next, view) && order(row, next) === 0) {
+                changed.delete(row.id);
+                const alike = same(row, next);
+                rows.push(alike ? row : next);
+                own ||= !alike;
+            } else own = true;
         }
         touched ||= own;
         return own ? { ...page, rows } : page;
     });
-    for (const row of changes) {
-        if (placed.has(row.id) || !belongs(row, view)) continue;
-        const at = merged.findIndex((page) => page.next === null || !before(page.next, row));
+    for (const row of changed.values()) {
+        if (!belongs(row, view)) continue;
+        const at = merged.findIndex((page) => page.next === null || order(row, page.next) <= 0);
         const page = merged[at];
         if (!page) continue; // further down than what is loaded
-        const index = page.rows.findIndex((other) => before(row, other));
-        const rows = [...page.rows];
-        rows.splice(index < 0 ? rows.length : index, 0, row);
-        merged[at] = { ...page, rows };
+        const index = page.rows.findIndex((other) => order(row, other) < 0);
+        merged[at] = { ...page, rows: page.rows.toSpliced(index < 0 ? page.rows.length : index, 0, row) };
         touched = true;
     }
     return touched ? { ...pages, pages: merged } : pages;
@@ -142,8 +166,8 @@ export function put(cache: QueryClient, person: string, changes: readonly Docume
     let touched = false;
     for (const [key, pages] of cache.getQueriesData<Pages>({ queryKey: keys.lists(person) })) {
         if (!pages) continue;
-        const [, , filter, search] = key as [string, string, Filter, string];
-        const merged = merge(pages, changes, { filter, search });
+        const [, , filter, search, sort] = key as [string, string, Filter, string, string];
+        const merged = merge(pages, changes, { filter, search, sort: sortNamed(sort) });
         if (merged !== pages) {
             cache.setQueryData(key, merged);
             touched = true;

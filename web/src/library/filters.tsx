@@ -1,11 +1,20 @@
 import { Download, Trash2, UserPlus, X } from "lucide-react";
+import type { ReactNode } from "react";
 import { IconButton } from "../elements/button";
 import { useFormat, useText } from "../text/text";
 import type { Counts, DocumentRow, Filter } from "./documents";
 import { FILTERS } from "./documents";
 import styles from "./filters.module.scss";
 
-export function Filters({ value, counts, onChange }: { value: Filter; counts: Counts | undefined; onChange(next: Filter): void }) {
+interface FiltersProps {
+    value: Filter;
+    counts: Counts | undefined;
+    onChange(next: Filter): void;
+    /** What else narrows or orders the list. */
+    children?: ReactNode;
+}
+
+export function Filters({ value, counts, onChange, children }: FiltersProps) {
     const text = useText();
     const format = useFormat();
     const labels: Record<Filter, string> = { all: text.library.all, ready: text.library.ready, progress: text.library.inProgress, failed: text.library.failed };
@@ -28,6 +37,7 @@ export function Filters({ value, counts, onChange }: { value: Filter; counts: Co
                     </button>
                 );
             })}
+            {children}
         </div>
     );
 }

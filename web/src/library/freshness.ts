@@ -4,7 +4,7 @@ import { keys } from "../client/keys";
 import { type Beat, type Pulse, startPulse } from "../client/pulse";
 import { createStore } from "../client/store";
 import { supabase } from "../client/supabase";
-import { belongs, type Counts, type Pages, put, readChanges, readCounts } from "./documents";
+import { type Counts, isBusy, type Pages, put, readChanges, readCounts } from "./documents";
 import { keepLibrary } from "./kept";
 
 /** Whether the last heartbeat failed: the list is shown all the same, and says so. */
@@ -61,9 +61,7 @@ export function followLibrary(person: string): () => void {
 }
 
 function showsBusy(person: string): boolean {
-    return cache
-        .getQueriesData<Pages>({ queryKey: keys.lists(person) })
-        .some(([, pages]) => pages?.pages.some((page) => page.rows.some((row) => belongs(row, { filter: "progress", search: "" }))));
+    return cache.getQueriesData<Pages>({ queryKey: keys.lists(person) }).some(([, pages]) => pages?.pages.some((page) => page.rows.some((row) => isBusy(row))));
 }
 
 async function readCountsQuietly(person: string): Promise<void> {

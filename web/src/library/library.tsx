@@ -1,5 +1,4 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { Files, SearchX, Upload as UploadIcon } from "lucide-react";
 import { type KeyboardEvent, lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useRoles } from "../account/roles";
 import { usePerson } from "../account/session";
@@ -10,7 +9,7 @@ import { useStore } from "../client/store";
 import { useOnline, useWidth } from "../client/surroundings";
 import { Button } from "../elements/button";
 import { Checkbox } from "../elements/checkbox";
-import { Empty, Failed, Notice, Skeleton } from "../elements/states";
+import { Failed, Notice, Skeleton } from "../elements/states";
 import { PageHeader } from "../shell/page_header";
 import { useFormat, useText } from "../text/text";
 import { pickFiles } from "../uploads/pick";
@@ -23,9 +22,12 @@ import { hurry, stale } from "./freshness";
 import { keepLibrary } from "./kept";
 import { KeyboardHelp } from "./keyboard_help";
 import styles from "./library.module.scss";
+import { Nothing } from "./nothing";
 import type { RowActions } from "./row";
 import { Rows, type RowsHandle } from "./rows";
 import { Search } from "./search";
+import { SortChoice, SortedColumn } from "./sort";
+import { type SortBy, sorting } from "./sorting";
 
 export const loadSharePanel = () => import("../sharing/share_panel");
 const SharePanel = lazy(loadSharePanel);
@@ -43,7 +45,8 @@ export function Library() {
 
     const [filter, setFilter] = useState<Filter>("all");
     const [search, setSearch] = useState("");
-    const view = useMemo<View>(() => ({ filter, search }), [filter, search]);
+    const sort = useStore(sorting);
+    const view = useMemo<View>(() => ({ filter, search, sort }), [filter, search, sort]);
     const [selected, setSelected] = useState<ReadonlySet<string>>(NOBODY);
     const [current, showCurrent] = useState(0);
     // keys may come faster than renders: what they act on is known at once
@@ -225,7 +228,18 @@ export function Library() {
         return () => document.removeEventListener("keydown", pressed);
     }, [focusRow]);
 
-    const columns = [text.library.name, text.library.status, ...(width === "desktop" ? [text.library.size, text.library.sharedWith] : []), text.library.added];
+    const columns: [title: string, by: SortBy | null][] = [
+        [text.library.name, "name"],
+        [text.library.status, "status"],
+        ...(width === "desktop"
+            ? ([
+                  [text.library.size, "size"],
+                  [text.library.sharedWith, null],
+              ] as const)
+            : []
+        ).map(([title, by]): [string, SortBy | null] => [title, by]),
+        [text.library.added, "date"],
+    ];
     const selecting = selected.size > 0;
     const nothing = list.isSuccess && rows.length === 0;
 
@@ -250,7 +264,9 @@ export function Library() {
                         onClear={() => setSelected(NOBODY)}
                     />
                 ) : (
-                    <Filters value={filter} counts={counts} onChange={setFilter} />
+                    <Filters value={filter} counts={counts} onChange={setFilter}>
+                        {width !== "desktop" && <SortChoice />}
+                    </Filters>
                 )}
             </div>
             {(list.isError || isStale) && rows.length > 0 && online && (
@@ -299,11 +315,15 @@ export function Library() {
                                 />
                             </span>
                         )}
-                        {columns.map((column, at) => (
-                            <span role="columnheader" key={column} aria-sort={at === columns.length - 1 ? "descending" : undefined}>
-                                {column}
-                            </span>
-                        ))}
+                        {columns.map(([title, by]) =>
+                            by !== null && width !== "phone" ? (
+                                <SortedColumn key={title} by={by} title={title} />
+                            ) : (
+                                <span role="columnheader" key={title}>
+                                    {title}
+                                </span>
+                            ),
+                        )}
                         <span role="columnheader">
                             <span className={styles.unseen}>{text.library.actions}</span>
                         </span>
@@ -336,39 +356,5 @@ export function Library() {
             )}
             {helping && <KeyboardHelp onClose={() => setHelping(false)} />}
         </>
-    );
-}
-
-function Nothing({ view, mayUpload, onAll }: { view: View; mayUpload: boolean; onAll(): void }) {
-    const text = useText();
-    if (view.search || view.filter !== "all") {
-        return (
-            <Empty
-                icon={SearchX}
-                title={view.search ? text.library.noMatch : text.library.noneSuch}
-                action={<Button onClick={onAll}>{text.library.showAll}</Button>}
-            >
-                {view.search ? text.library.noMatchLead(view.search) : text.library.noneSuchLead}
-            </Empty>
-        );
-    }
-    if (!mayUpload)
-        return (
-            <Empty icon={Files} title={text.library.emptyViewer}>
-                {text.library.emptyViewerLead}
-            </Empty>
-        );
-    return (
-        <Empty
-            icon={UploadIcon}
-            title={text.library.empty}
-            action={
-                <Button look="primary" icon={UploadIcon} onClick={() => void pickFiles(true).then(addFiles)}>
-                    {text.nav.upload}
-                </Button>
-            }
-        >
-            {text.library.emptyLead}
-        </Empty>
     );
 }
