@@ -15,7 +15,8 @@ from backend import documents, operations, problems
 from backend.identity import KeySet, Verifier
 from backend.requests import RequestLog
 from backend.settings import Settings, SettingsError, read_settings
-from backend.supabase import Supabase, open_client
+from backend.supabase import Supabase
+from backend.upstream import Upstream
 
 __all__ = ["create_app"]
 
@@ -39,13 +40,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             raise SystemExit(2) from None
     _set_up_logs()
     registry = CollectorRegistry()
-    client = open_client()
-    upstream = Histogram("instashare_supabase_seconds", "Time of calls to Supabase.", ("call",), registry=registry)
-    keys = KeySet(client, f"{settings.base_url}/auth/v1/.well-known/jwks.json")
+    upstream = Upstream()
+    seconds = Histogram("instashare_supabase_seconds", "Time of calls to Supabase.", ("call",), registry=registry)
+    keys = KeySet(upstream, f"{settings.base_url}/auth/v1/.well-known/jwks.json")
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
-        async with client:
+        async with upstream:
             yield
 
     app = FastAPI(
@@ -53,7 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.registry = registry
     app.state.verifier = Verifier(settings, keys)
-    app.state.supabase = Supabase(settings, client, upstream)
+    app.state.supabase = Supabase(settings, upstream, seconds)
     app.state.readiness = operations.Readiness(keys, app.state.supabase)
     problems.install(app)
     app.include_router(documents.router)

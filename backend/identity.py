@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Annotated
 from uuid import UUID
 
-import httpx
 import jwt
 from fastapi import Depends, Request
 
 from backend.problems import Problem, unavailable
 from backend.settings import Settings
+from backend.upstream import Unreachable, Upstream
 
 __all__ = ["Caller", "CallerDependency", "KeySet", "Verifier"]
 
@@ -30,6 +30,7 @@ CACHE_SECONDS = 600
 # An unknown kid may mean a rotated key, or anybody's invention: it costs a request at most this often.
 REFETCH_SECONDS = 10
 LONGEST_TOKEN = 16 * 1024
+TOKENS_KNOWN = 10_000  # of a few hundred bytes each
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,18 @@ class KeySet:
     When the address does not answer, keys that were fetched before go on counting.
     """
 
-    def __init__(self, client: httpx.AsyncClient, url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client, self._url, self._clock = client, url, clock
+    def __init__(self, upstream: Upstream, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._upstream, self._url, self._clock = upstream, url, clock
         self._keys: dict[str | None, jwt.PyJWK] = {}
+        self.generation = 0
+        """How often the keys have been fetched."""
         self._fetched_at: float | None = None
         self._asked_at: float | None = None
         self._lock = asyncio.Lock()
 
     async def find(self, kid: str | None) -> jwt.PyJWK | None:
         """The key of this id (None: the only key), None if it is not published; Problem 503 without any set."""
-        if not self._is_stale() and (key := self._pick(kid)) is not None:
+        if not self.is_stale and (key := self._pick(kid)) is not None:
             return key
         await self._refetch(kid)
         return self._pick(kid)
@@ -63,18 +66,20 @@ class KeySet:
     async def fetch(self) -> None:
         """Fetch the set now; raises Problem 503."""
         try:
-            response = await self._client.get(self._url)
-            response.raise_for_status()
-            published = response.json()["keys"]
+            reply = await self._upstream.ask("GET", self._url, {})
+            if not reply.succeeded:
+                raise ValueError(f"HTTP {reply.status}")
+            published = reply.json()["keys"]
             keys = [(one.get("kid"), _read_key(one)) for one in published]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (Unreachable, ValueError, KeyError, TypeError, AttributeError) as error:
             raise unavailable("auth_unavailable", "The project's signing keys cannot be read.") from error
         self._keys = {kid: key for kid, key in keys if key is not None}
+        self.generation += 1
         self._fetched_at = self._clock()
 
     async def _refetch(self, kid: str | None) -> None:
         async with self._lock:  # whoever waited finds what the first one fetched
-            if not self._is_stale() and self._pick(kid) is not None:
+            if not self.is_stale and self._pick(kid) is not None:
                 return
             now = self._clock()
             if self._fetched_at is not None and self._asked_at is not None and now - self._asked_at < REFETCH_SECONDS:
@@ -86,7 +91,9 @@ class KeySet:
                 if self._fetched_at is None:
                     raise
 
-    def _is_stale(self) -> bool:
+    @property
+    def is_stale(self) -> bool:
+        """Whether the keys have to be fetched, for the first time or anew."""
         return self._fetched_at is None or self._clock() - self._fetched_at > CACHE_SECONDS
 
     def _pick(self, kid: str | None) -> jwt.PyJWK | None:
@@ -95,29 +102,58 @@ class KeySet:
         return self._keys.get(kid)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A token that was verified: whose it is, until when (seconds since 1970), and with which fetch of the keys."""
+
+    caller: Caller
+    expires_at: float
+    generation: int | None
+
+
 class Verifier:
-    """Turns a bearer token into a Caller."""
+    """Turns a bearer token into a Caller.
+
+    A signature costs more than all else of a request, so tokens are remembered until they expire or keys are fetched.
+    """
 
     def __init__(self, settings: Settings, keys: KeySet) -> None:
         self._issuer, self._secret, self._keys = settings.issuer, settings.hs256_secret, keys
+        self._known: dict[str, Known] = {}
 
     async def verify(self, token: str) -> Caller:
         """The Caller of a valid token; raises Problem 401 (`token_expired`, `token_invalid`) or 503."""
         if len(token) > LONGEST_TOKEN:
             raise _refuse("token_invalid", "The token is too long.")
+        known = self._known.get(token)
+        if known is None or not self._counts(known):
+            known = await self._verify(token)
+            if len(self._known) >= TOKENS_KNOWN:
+                self._known.clear()
+            self._known[token] = known
+        return known.caller
+
+    def _counts(self, known: Known) -> bool:
+        if known.expires_at + LEEWAY_SECONDS <= time.time():
+            return False
+        return known.generation is None or (known.generation == self._keys.generation and not self._keys.is_stale)
+
+    async def _verify(self, token: str) -> Known:
         try:
             header = jwt.get_unverified_header(token)
-            claims = await self._decode(token, header.get("kid"), header.get("alg"))
+            claims, by_key_set = await self._decode(token, header.get("kid"), header.get("alg"))
             user = UUID(claims["sub"])
+            return Known(Caller(user, token), float(claims["exp"]), self._keys.generation if by_key_set else None)
         except jwt.ExpiredSignatureError:
             raise _refuse("token_expired", "The token has expired. Sign in again or refresh it.") from None
-        except (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError):
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError, OverflowError):
             raise _refuse("token_invalid", "The token is not a valid token of this project.") from None
-        return Caller(user, token)
 
-    async def _decode(self, token: str, kid: object, algorithm: object) -> dict[str, str]:
+    async def _decode(self, token: str, kid: object, algorithm: object) -> tuple[dict[str, str], bool]:
+        """The claims, and whether it was a published key that signed them."""
         key: object
-        if algorithm == "HS256" and self._secret is not None:
+        shared = algorithm == "HS256" and self._secret is not None
+        if shared:
             # The header only chooses between keys that were configured; each key has one algorithm of its own.
             key, algorithms = self._secret, ["HS256"]
         else:
@@ -134,7 +170,7 @@ class Verifier:
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "sub", "iss", "aud"]},
         )
-        return claims
+        return claims, not shared
 
 
 async def identify(request: Request) -> Caller:

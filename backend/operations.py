@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from backend.identity import KeySet
 from backend.problems import Problem, answer_problem
@@ -68,4 +70,7 @@ async def tell_readiness(request: Request) -> Response:
 async def tell_metrics(request: Request) -> Response:
     """Requests by route and status, and how long they and the calls to Supabase took."""
     registry: CollectorRegistry = request.app.state.registry
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # one of several processes: their figures together, out of its files
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

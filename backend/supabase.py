@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-import httpx
 from prometheus_client import Histogram
 
 from backend.identity import Caller
 from backend.problems import Problem, unavailable
 from backend.settings import Settings
+from backend.upstream import Reply, Unreachable, Upstream
 
-__all__ = ["ArchiveMissing", "Supabase", "open_client"]
+__all__ = ["ArchiveMissing", "Supabase"]
 
 DOCUMENT_COLUMNS = (
     "id,owner_id,name,name_revision,size_bytes,mime_type,status,progress,error,"
@@ -27,25 +27,11 @@ class ArchiveMissing(Exception):
     """Storage does not show the caller this archive: replaced a moment ago, or no longer his to read."""
 
 
-def open_client() -> httpx.AsyncClient:
-    """The process's one HTTP client. A connection that could not be opened is tried twice; nothing is sent twice.
-
-    Idle connections are dropped after 4 s, before the usual 5 s of the servers behind gateways: a request on a
-    connection that is just being closed would fail.
-    """
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=50, keepalive_expiry=4)
-    return httpx.AsyncClient(
-        timeout=httpx.Timeout(10, connect=3),
-        transport=httpx.AsyncHTTPTransport(retries=1, limits=limits),
-        headers={"User-Agent": "instashare-backend"},
-    )
-
-
 class Supabase:
     """REST and Storage, with a caller's token. What they refuse becomes a Problem with the database's own code."""
 
-    def __init__(self, settings: Settings, client: httpx.AsyncClient, seconds: Histogram) -> None:
-        self._settings, self._client, self._seconds = settings, client, seconds
+    def __init__(self, settings: Settings, upstream: Upstream, seconds: Histogram) -> None:
+        self._settings, self._upstream, self._seconds = settings, upstream, seconds
 
     async def rename(self, caller: Caller, document_id: UUID, name: str, revisions: Sequence[int] | None) -> Any:
         """Set the name of a document whose revision is among `revisions` (None: any).
@@ -73,14 +59,14 @@ class Supabase:
     async def sign_archive(self, caller: Caller, path: str, seconds: int, filename: str) -> str:
         """An absolute URL that downloads the archive under `filename` for `seconds`; raises ArchiveMissing."""
         url = f"{self._settings.base_url}/storage/v1/object/sign/archives/{quote(path)}"
-        response = await self._send(caller, "POST", url, "storage_sign", json={"expiresIn": seconds})
-        if response.is_success:
+        response = await self._send(caller, "POST", url, "storage_sign", {"expiresIn": seconds})
+        if response.succeeded:
             signed = str(_read_json(response)["signedURL"])
             return f"{self._settings.public_url}/storage/v1{signed}&download={quote(filename, safe='')}"
         body = _read_json(response)
         # Storage often answers 400 with the real status inside
-        status = str(body.get("statusCode", response.status_code))
-        if status in ("401", "403") or response.status_code == 401:
+        status = str(body.get("statusCode", response.status))
+        if status in ("401", "403") or response.status == 401:
             raise _refused_token()
         if status in ("400", "404"):
             raise ArchiveMissing(str(body.get("message", "")))
@@ -95,9 +81,9 @@ class Supabase:
             ("storage", f"{base}/storage/v1/object/public/archives/readiness"),
         ):
             try:
-                response = await self._client.get(url, headers=self._key_header(), timeout=3)
-                found[name] = response.status_code < 500
-            except httpx.HTTPError:
+                response = await self._upstream.ask("GET", url, self._key_header(), seconds=3)
+                found[name] = response.status < 500
+            except Unreachable:
                 found[name] = False
         return found
 
@@ -111,26 +97,33 @@ class Supabase:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         url = f"{self._settings.base_url}/rest/v1/{path}"
-        what = f"rest_{method.lower()}"
-        response = await self._send(caller, method, url, what, params=query, json=body, headers=headers)
-        if response.is_success:
+        if query:
+            url += "?" + "&".join(f"{name}={quote(value, safe=',.()')}" for name, value in query.items())
+        response = await self._send(caller, method, url, f"rest_{method.lower()}", body, headers)
+        if response.succeeded:
             return _read_json(response)
         raise _translate(response)
 
     async def _send(
-        self, caller: Caller, method: str, url: str, what: str, *, headers: Mapping[str, str] | None = None, **more: Any
-    ) -> httpx.Response:
+        self,
+        caller: Caller,
+        method: str,
+        url: str,
+        what: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         own = {**self._key_header(), "Authorization": f"Bearer {caller.token}", **(headers or {})}
         started = time.perf_counter()
         try:
-            response = await self._client.request(method, url, headers=own, **more)
-        except httpx.HTTPError as error:
+            response = await self._upstream.ask(method, url, own, body)
+        except Unreachable as error:
             raise unavailable("supabase_unavailable", "Supabase does not answer. Try again in a moment.") from error
         finally:
             self._seconds.labels(what).observe(time.perf_counter() - started)
-        if response.status_code >= 500:
+        if response.status >= 500:
             raise unavailable("supabase_unavailable", "Supabase cannot answer just now. Try again in a moment.")
-        if response.status_code == 429:
+        if response.status == 429:
             retry = response.headers.get("Retry-After", "5")
             raise Problem(429, "rate_limited", "Too many requests. Try again later.", headers={"Retry-After": retry})
         return response
@@ -139,18 +132,18 @@ class Supabase:
         return {"apikey": self._settings.supabase_publishable_key}
 
 
-def _read_json(response: httpx.Response) -> Any:
+def _read_json(response: Reply) -> Any:
     try:
         return response.json()
     except ValueError:
         raise unavailable("supabase_unavailable", "Supabase answered something that is no JSON.") from None
 
 
-def _translate(response: httpx.Response) -> Problem:
+def _translate(response: Reply) -> Problem:
     """What PostgREST refused. Our functions raise PTxyz with a stable code in `details` and advice in `hint`."""
     body = _read_json(response)
     body = body if isinstance(body, dict) else {}
-    code, status = str(body.get("code") or ""), response.status_code
+    code, status = str(body.get("code") or ""), response.status
     message, details = str(body.get("message") or ""), body.get("details")
     if code.startswith("PT") and details:
         return Problem(status, str(details), message, hint=body.get("hint"))

@@ -69,11 +69,12 @@ def _backend(installation: Installation) -> Service:
         "SUPABASE_URL": installation.supabase_url,
         "SUPABASE_PUBLISHABLE_KEY": installation.secrets.publishable_key,
         "CORS_ORIGINS": ",".join(web.origins(installation)),
+        "BACKEND_HOST": "127.0.0.1",
+        "BACKEND_PORT": str(installation.ports.backend),
     }
-    arguments = ["--factory", "--host", "127.0.0.1", "--port", str(installation.ports.backend), "--no-access-log"]
     return Service(
         name="backend",
-        argv=[sys.executable, "-P", "-m", "uvicorn", "backend.app:create_app", *arguments],
+        argv=[sys.executable, "-P", "-m", "backend"],
         env={**_python_environment(), **settings},
         cwd=ROOT,
         ready=lambda: answers(f"{installation.backend_url}/readyz"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, cast
 
 import httpx
 import jwt
@@ -18,7 +21,8 @@ from jwt.algorithms import ECAlgorithm
 from backend.app import create_app
 from backend.settings import Settings
 
-BASE = "http://supabase.test"
+PORT = socket.create_server(("127.0.0.1", 0))  # held from here on, so that BASE is nobody else's
+BASE = f"http://127.0.0.1:{PORT.getsockname()[1]}"
 ISSUER = f"{BASE}/auth/v1"
 ANA = uuid.UUID("6d7f2d4c-0d51-4b3a-9a4c-1f0a7b3c2d10")
 
@@ -65,11 +69,66 @@ def settings() -> Settings:
     )
 
 
+class Supabase(ThreadingHTTPServer):
+    """A real server that answers as a test's routes say; a route that raises breaks the connection."""
+
+    daemon_threads = True
+    router: respx.MockRouter | None = None
+
+    def __init__(self) -> None:
+        super().__init__(PORT.getsockname(), Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = PORT
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection, kept as Supabase's gateways keep theirs."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        router = cast(Supabase, self.server).router
+        assert router is not None
+        request = httpx.Request(self.command, f"{BASE}{self.path}", headers=list(self.headers.items()), content=body)
+        try:
+            response = router.handler(request)
+        except (httpx.HTTPError, respx.models.AllMockedAssertionError):
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        content = response.read()
+        self.send_response(response.status_code)
+        for name, value in response.headers.items():
+            if name.lower() not in ("content-length", "transfer-encoding"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PATCH = answer  # the names that http.server looks for
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Supabase]:
+    server = Supabase()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.fixture
-def supabase(key: SigningKey) -> Iterator[respx.MockRouter]:
-    """The mocked upstream; it publishes the signing key."""
+def supabase(server: Supabase, key: SigningKey) -> Iterator[respx.MockRouter]:
+    """The upstream's routes; it publishes the signing key."""
     with respx.mock(base_url=BASE, assert_all_called=False) as router:
         router.get("/auth/v1/.well-known/jwks.json", name="jwks").respond(json={"keys": [key.public]})
+        server.router = router
         yield router
 
 

@@ -17,6 +17,7 @@ from jwt.algorithms import RSAAlgorithm
 from backend.identity import KeySet, Verifier
 from backend.problems import Problem
 from backend.settings import Settings
+from backend.upstream import Upstream
 
 from .conftest import ANA, BASE, ISSUER, SigningKey
 
@@ -34,7 +35,7 @@ class Clock:
 
 async def verify(settings: Settings, token: str) -> str:
     """The verified id, or the code of the refusal."""
-    async with httpx.AsyncClient() as client:
+    async with Upstream() as client:
         verifier = Verifier(settings, KeySet(client, JWKS))
         try:
             return str((await verifier.verify(token)).id)
@@ -164,7 +165,7 @@ async def test_a_rotated_key_is_fetched_and_an_invented_one_costs_little(
     clock = Clock()
     second = SigningKey("second")
     route = supabase["jwks"]
-    async with httpx.AsyncClient() as client:
+    async with Upstream() as client:
         keys = KeySet(client, JWKS, clock)
         verifier = Verifier(settings, keys)
         for _ in range(3):
@@ -189,7 +190,7 @@ async def test_known_keys_count_while_auth_is_down(
     settings: Settings, supabase: respx.MockRouter, key: SigningKey
 ) -> None:
     clock = Clock()
-    async with httpx.AsyncClient() as client:
+    async with Upstream() as client:
         verifier = Verifier(settings, KeySet(client, JWKS, clock))
         await verifier.verify(key.token())
         supabase["jwks"].mock(side_effect=httpx.ConnectError)
@@ -201,10 +202,36 @@ async def test_a_withdrawn_key_counts_no_more_after_the_cache(
     settings: Settings, supabase: respx.MockRouter, key: SigningKey
 ) -> None:
     clock = Clock()
-    async with httpx.AsyncClient() as client:
+    async with Upstream() as client:
         verifier = Verifier(settings, KeySet(client, JWKS, clock))
         await verifier.verify(key.token())
         supabase["jwks"].respond(json={"keys": [SigningKey("second").public]})
         clock.now += 601
         with pytest.raises(Problem):
             await verifier.verify(key.token())
+
+
+async def test_a_known_token_ends_on_time(settings: Settings, supabase: respx.MockRouter, key: SigningKey) -> None:
+    async with Upstream() as client:
+        verifier = Verifier(settings, KeySet(client, JWKS))
+        token = key.token(exp=int(time.time()) - 8)  # ten seconds of leeway
+        assert (await verifier.verify(token)).id == ANA
+        code, deadline = "", time.monotonic() + 10
+        while not code and time.monotonic() < deadline:
+            try:
+                assert (await verifier.verify(token)).id == ANA
+            except Problem as problem:
+                code = problem.code
+        assert code == "token_expired"
+
+
+async def test_a_known_token_lends_nothing_to_a_forged_one(
+    settings: Settings, supabase: respx.MockRouter, key: SigningKey
+) -> None:
+    async with Upstream() as client:
+        verifier = Verifier(settings, KeySet(client, JWKS))
+        token = key.token()
+        assert (await verifier.verify(token)).id == ANA
+        with pytest.raises(Problem) as refusal:
+            await verifier.verify(f"{token.rpartition('.')[0]}.{SigningKey('first').token().rpartition('.')[2]}")
+        assert refusal.value.code == "token_invalid"
