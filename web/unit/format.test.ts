@@ -19,6 +19,11 @@ describe("sizes", () => {
         expect(plain(format.size(bytes))).toBe(words);
     });
 
+    it("a limit without idle zeros", () => {
+        expect([5_000_000_000, 50_000_000, 1_500_000_000, 100_000].map((bytes) => plain(format.limit(bytes)))).toEqual(["5 GB", "50 MB", "1.50 GB", "100 KB"]);
+        expect(plain(createFormat("es", "Ahora", "Ayer").limit(5_000_000_000))).toBe("5 GB");
+    });
+
     it("two in one unit", () => {
         expect(format.sizePair(8_100_000, 13_000_000).map(plain)).toEqual(["8.1", "13.0 MB"]);
         expect(format.sizePair(0, 400_000).map(plain)).toEqual(["0", "400 KB"]);

@@ -14,16 +14,19 @@ export function Empty({
     children,
     action,
     page = false,
+    place = false,
 }: {
     icon: LucideIcon;
     title: string;
     children?: ReactNode;
     action?: ReactNode;
     page?: boolean;
+    /** Files may be dropped here. */
+    place?: boolean;
 }) {
     const Heading = page ? "h1" : "h2";
     return (
-        <div className={styles.empty}>
+        <div className={place ? `${styles.empty} ${styles.place}` : styles.empty}>
             <span className={styles.medal}>
                 <Icon size={26} strokeWidth={1.5} aria-hidden />
             </span>

@@ -242,33 +242,41 @@ export function Library() {
     ];
     const selecting = selected.size > 0;
     const nothing = list.isSuccess && rows.length === 0;
+    // who has no document yet has nothing to search or to filter
+    const bare = nothing && filter === "all" && search === "";
 
     return (
         <>
             <PageHeader
                 title={text.library.title}
-                lead={counts && text.library.summary(format.count(counts.documents), counts.documents, format.count(counts.inProgress), counts.inProgress)}
+                lead={
+                    counts &&
+                    !bare &&
+                    text.library.summary(format.count(counts.documents), counts.documents, format.count(counts.inProgress), counts.inProgress)
+                }
             >
-                <Search value={search} onChange={setSearch} />
+                {!bare && <Search value={search} onChange={setSearch} />}
             </PageHeader>
-            <div className={styles.tools}>
-                {selecting ? (
-                    <Selection
-                        rows={chosen}
-                        count={selected.size}
-                        mayShare={mayUpload}
-                        online={online}
-                        onDownload={() => void downloadDocuments(chosen)}
-                        onShare={() => setSharing(chosen)}
-                        onDelete={() => remove(chosen)}
-                        onClear={() => setSelected(NOBODY)}
-                    />
-                ) : (
-                    <Filters value={filter} counts={counts} onChange={setFilter}>
-                        {width !== "desktop" && <SortChoice />}
-                    </Filters>
-                )}
-            </div>
+            {!bare && (
+                <div className={styles.tools}>
+                    {selecting ? (
+                        <Selection
+                            rows={chosen}
+                            count={selected.size}
+                            mayShare={mayUpload}
+                            online={online}
+                            onDownload={() => void downloadDocuments(chosen)}
+                            onShare={() => setSharing(chosen)}
+                            onDelete={() => remove(chosen)}
+                            onClear={() => setSelected(NOBODY)}
+                        />
+                    ) : (
+                        <Filters value={filter} counts={counts} onChange={setFilter}>
+                            {width !== "desktop" && <SortChoice />}
+                        </Filters>
+                    )}
+                </div>
+            )}
             {(list.isError || isStale) && rows.length > 0 && online && (
                 <Notice
                     action={

@@ -70,7 +70,7 @@ export default function SharedWithMe() {
 
     return (
         <>
-            <PageHeader title={text.nav.shared} />
+            <PageHeader title={text.nav.shared} lead={text.sharing.lead} />
             {query.isPending ? (
                 <Skeleton />
             ) : query.isError && !query.data ? (

@@ -129,7 +129,7 @@ export function Shell({ children }: { children: ReactNode }) {
                             className={styles.upload}
                             onClick={upload}
                             aria-label={text.nav.upload}
-                            title={limits && text.nav.limits(format.size(limits.fileSize))}
+                            title={limits && text.nav.limits(format.limit(limits.fileSize))}
                         >
                             <UploadIcon size={18} aria-hidden />
                             {width === "desktop" && <span>{text.nav.upload}</span>}
@@ -224,7 +224,7 @@ function DropZone({ onFiles }: { onFiles(): void }) {
             <div>
                 <UploadIcon size={36} strokeWidth={1.5} />
                 <b>{text.library.drop}</b>
-                {limits && <span>{text.nav.limits(format.size(limits.fileSize))}</span>}
+                {limits && <span>{text.nav.limits(format.limit(limits.fileSize))}</span>}
             </div>
         </div>
     );

@@ -104,6 +104,7 @@ export const english = {
         inProgress: "In progress" as string,
         failed: "Failed" as string,
         empty: "Drop files anywhere" as string,
+        emptyPhone: "Add your first files" as string,
         emptyLead: "Each file becomes a ZIP you can download and share." as string,
         emptyViewer: "You have no documents" as string,
         emptyViewerLead: "Your role lets you receive documents but not upload them. Ask an administrator for the “Member” role." as string,
@@ -236,6 +237,7 @@ export const english = {
         sharedFailed: "The shared files could not be taken in. There may be no room in this browser: upload them from here." as string,
     },
     sharing: {
+        lead: "Documents that others share with you." as string,
         title: "Share" as string,
         titleMany: (count: string) => `Share ${count} documents`,
         people: "E-mail addresses" as string,

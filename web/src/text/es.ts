@@ -106,6 +106,7 @@ export const spanish: Text = {
         inProgress: "En curso",
         failed: "Fallidos",
         empty: "Suelta archivos donde quieras",
+        emptyPhone: "Añade tus primeros archivos",
         emptyLead: "Cada archivo se convierte en un ZIP que puedes descargar y compartir.",
         emptyViewer: "No tienes documentos",
         emptyViewerLead: "Tu rol permite recibir documentos, pero no subirlos. Pide el rol «Miembro» a un administrador.",
@@ -238,6 +239,7 @@ export const spanish: Text = {
         sharedFailed: "No se pudieron recibir los archivos compartidos. Quizá no hay espacio en este navegador: súbelos desde aquí.",
     },
     sharing: {
+        lead: "Documentos que otros comparten contigo.",
         title: "Compartir",
         titleMany: (count) => `Compartir ${count} documentos`,
         people: "Correos electrónicos",

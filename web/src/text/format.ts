@@ -3,6 +3,8 @@ export interface Format {
     count(value: number): string;
     percent(part: number): string;
     size(bytes: number): string;
+    /** A limit, which is a round number: `5 GB`. */
+    limit(bytes: number): string;
     /** `8.1 of 13.0 MB` needs both in one unit. */
     sizePair(part: number, whole: number): [string, string];
     date(moment: string | number | Date): string;
@@ -100,6 +102,7 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
         count: (value) => numbers().format(value),
         percent: (part) => percents().format(Math.floor(part * 100) / 100),
         size: (bytes) => at(bytes, scaleOf(bytes)),
+        limit: (bytes) => at(bytes, scaleOf(bytes)).replace(/[.,]0+(?=\D*$)/, ""),
         sizePair: (part, whole) => {
             const scale = scaleOf(whole);
             const text = at(whole, scale);

@@ -17,7 +17,7 @@ export function admit(files: readonly { size: number }[], limits: Limits | null,
     let room = limits ? limits.quota - limits.used : Number.POSITIVE_INFINITY;
     let places = limits ? limits.documentsLimit - limits.documents : Number.POSITIVE_INFINITY;
     return files.map(({ size }) => {
-        if (limits && size > limits.fileSize) return text.upload.tooLarge(format.size(limits.fileSize));
+        if (limits && size > limits.fileSize) return text.upload.tooLarge(format.limit(limits.fileSize));
         if (size > room) return text.upload.noRoom(format.size(Math.max(0, room)));
         if (places < 1) return text.upload.tooMany(format.count(limits?.documentsLimit ?? 0));
         room -= size;
