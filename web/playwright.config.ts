@@ -3,10 +3,11 @@ import { defineConfig } from "@playwright/test";
 export default defineConfig({
     testDir: "e2e",
     outputDir: process.env.WEB_TEST_OUTPUT ?? "../tests/web/pictures/failures",
-    timeout: 60_000,
-    expect: { timeout: 15_000 },
-    workers: 1,
-    fullyParallel: false,
+    // deadlines, far above what anything takes: the machine may be busy
+    timeout: 180_000,
+    expect: { timeout: 30_000 },
+    workers: Number(process.env.WEB_TEST_WORKERS ?? 2),
+    fullyParallel: true,
     forbidOnly: true,
     reporter: process.env.WEB_TEST_REPORT ? [["json", { outputFile: process.env.WEB_TEST_REPORT }]] : [["list"]],
     use: {
