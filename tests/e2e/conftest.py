@@ -2,6 +2,8 @@
 
 With SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY, SUPABASE_SECRET_KEY and BACKEND_URL set they use that project (and
 ADMIN_DATABASE_URL for the tests that look behind it); otherwise they start a stack of their own and stop it at the end.
+E2E_DATA_DIR tells that the addresses lead to the local stack of that folder, and SUPABASE_JWT_ISSUER an issuer that is
+not at SUPABASE_URL: so a gateway can be put in front of one.
 """
 
 from __future__ import annotations
@@ -53,6 +55,11 @@ class Stack:
     status: dict[str, Any] = field(default_factory=dict)
     # one for all clients, closed at the end: supabase-py has no way to close its own
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, follow_redirects=True))
+
+    @property
+    def issuer(self) -> str:
+        """Auth's own address: in tokens, and in the links that it makes."""
+        return os.environ.get("SUPABASE_JWT_ISSUER") or f"{self.supabase_url}/auth/v1"
 
     def database(self) -> psycopg.Connection[dict[str, Any]]:
         """A superuser's connection; skips the test where the target gives none."""
@@ -160,6 +167,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             os.environ["SUPABASE_PUBLISHABLE_KEY"],
             os.environ["SUPABASE_SECRET_KEY"],
             os.environ.get("ADMIN_DATABASE_URL"),
+            *_behind(os.environ.get("E2E_DATA_DIR")),
         )
         with target.http:
             yield target
@@ -184,6 +192,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         instashare("down", *where)
         instashare("reset", "--yes", *where)
+
+
+def _behind(data_dir: str | None) -> tuple[Path | None, dict[str, Any]]:
+    """The folder and the status of the local stack that the settings lead to, if they lead to one."""
+    if not data_dir:
+        return None, {}
+    return Path(data_dir), json.loads(instashare("status", "--json", "--data-dir", data_dir).stdout)
 
 
 # cheap passwords: dear ones would only slow these tests

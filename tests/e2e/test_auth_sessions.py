@@ -33,8 +33,7 @@ def test_access_token_has_hosted_claims_and_verifies_by_the_published_keys(stack
     keys = jwt.PyJWKClient(f"{stack.supabase_url}/auth/v1/.well-known/jwks.json")
     token = answer.session.access_token
     key = keys.get_signing_key_from_jwt(token).key
-    issuer = f"{stack.supabase_url}/auth/v1"
-    claims = jwt.decode(token, key, algorithms=["ES256", "RS256"], audience="authenticated", issuer=issuer)
+    claims = jwt.decode(token, key, algorithms=["ES256", "RS256"], audience="authenticated", issuer=stack.issuer)
     assert claims["sub"] == answer.user.id and claims["email"] == email
     assert claims["role"] == "authenticated" and claims["aal"] == "aal1" and claims["is_anonymous"] is False
     assert claims["amr"][0]["method"] == "password" and claims["amr"][0]["timestamp"] >= before - 5

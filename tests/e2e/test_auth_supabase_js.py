@@ -29,11 +29,11 @@ def _account(target: AuthTarget) -> str:
     return email
 
 
-def test_a_day_of_a_web_client(target: AuthTarget) -> None:
+def test_a_day_of_a_web_client(target: AuthTarget, stack: Stack) -> None:
     email = address()
     day = target.run_js("auth_flows.mjs", flow="day", email=email, password=PASSWORD)
     assert len(set(day["ids"])) == 1 and day["metadata"] == ["Ana", "Eva"]
-    assert day["claims"]["iss"] == f"{target.supabase_url}/auth/v1" and day["claims"]["email"] == email
+    assert day["claims"]["iss"] == stack.issuer and day["claims"]["email"] == email
     assert day["rotated"] and day["signedOut"]
     assert (day["duplicate"]["status"], day["duplicate"]["code"]) == (422, "user_already_exists")
     assert (day["weak"]["code"], day["weak"]["name"]) == ("weak_password", "AuthWeakPasswordError")
@@ -68,9 +68,9 @@ def test_mailed_link_of_a_pkce_client_comes_back_with_a_code(target: AuthTarget)
         assert again.status_code in (400, 404) and "access_token" not in again.text
 
 
-def test_admin_api(target: AuthTarget) -> None:
+def test_admin_api(target: AuthTarget, stack: Stack) -> None:
     done = target.run_js("auth_flows.mjs", flow="admin", email=address(), password=PASSWORD)
     assert done["total"] >= 1 and done["newest"] and done["plan"] == "pro"
-    assert done["link"].startswith(f"{target.supabase_url}/auth/v1/verify?")
+    assert done["link"].startswith(f"{stack.issuer}/verify?")
     assert done["out"]["status"] == 400
     assert (done["gone"]["status"], done["gone"]["code"]) == (404, "user_not_found")
