@@ -8,11 +8,37 @@ const { createClient } = require("@supabase/supabase-js");
 const tus = require("tus-js-client");
 
 const target = JSON.parse(readFileSync(0, "utf8"));
-const client = (token) =>
-    createClient(target.url, target.key, {
+// what a test calls is ticked off; what the client calls of its own is not
+const called = new Set();
+const ticking = (part, object) => {
+    const proxy = new Proxy(object, {
+        get(object, name) {
+            const value = Reflect.get(object, name);
+            if (typeof value !== "function") return ["analytics", "vectors"].includes(name) ? ticking(name, value) : value;
+            return (...given) => {
+                called.add(`${part}.${String(name)}`);
+                const answer = value.apply(object, given);
+                if (answer === object) return proxy;
+                return name === "from" && part === "storage" ? ticking("files", answer) : answer;
+            };
+        },
+    });
+    return proxy;
+};
+const methods = (part, object) => {
+    const names = new Set();
+    for (let level = object; level !== Object.prototype; level = Object.getPrototypeOf(level))
+        for (const name of Object.getOwnPropertyNames(level))
+            if (typeof object[name] === "function" && !["constructor", "fetch"].includes(name)) names.add(`${part}.${name}`);
+    return [...names];
+};
+const client = (token) => {
+    const made = createClient(target.url, target.key, {
         auth: { persistSession: false, autoRefreshToken: false },
         ...(token ? { global: { headers: { Authorization: `Bearer ${token}` } } } : {}),
     });
+    return { storage: ticking("storage", made.storage) };
+};
 const good = ({ data, error }) => {
     if (error) throw new Error(`${error.statusCode ?? error.status} ${error.message}`);
     return data;
@@ -109,6 +135,81 @@ const flows = {
         return seen;
     },
 
+    // the rest of the API, with the options that clients may give
+    async rest({ bucket, other }) {
+        const { storage } = client();
+        good(await storage.createBucket(bucket, { public: true }));
+        good(await storage.createBucket(other));
+        const files = storage.from(bucket);
+        const seen = {};
+        const metadata = { by: "é" };
+        const bodies = {
+            text: "text",
+            buffer: Buffer.from("buffer"),
+            view: new Uint8Array([118, 105, 101, 119]),
+            blob: new Blob(["blob"], { type: "text/plain" }),
+            file: new File(["file"], "file.txt", { type: "text/plain" }),
+            form: Object.entries({ cacheControl: "60", "": new Blob(["form"]) }).reduce((form, [name, value]) => (form.append(name, value), form), new FormData()),
+            stream: new Blob(["stream"]).stream(),
+        };
+        for (const [name, body] of Object.entries(bodies))
+            good(await files.upload(`all/${name}`, body, { contentType: "text/plain", cacheControl: "7", metadata, headers: { "x-extra": "1" } }));
+        seen.bodies = {};
+        for (const name of Object.keys(bodies)) seen.bodies[name] = await text(good(await files.download(`all/${name}`)));
+        seen.cached = (await fetch(files.getPublicUrl("all/buffer").data.publicUrl)).headers.get("cache-control");
+        const info = good(await files.info("all/buffer"));
+        seen.info = [info.name, info.bucketId, info.size, info.contentType, info.cacheControl, info.metadata, typeof info.etag, typeof info.lastModified];
+        good(await files.update("all/buffer", Buffer.from("updated"), { metadata: { by: "2" }, contentType: "text/css", cacheControl: "9" }));
+        const updated = good(await files.info("all/buffer"));
+        seen.updated = [updated.metadata, updated.contentType, updated.cacheControl, updated.size];
+        seen.asStream = (await Array.fromAsync(good(await files.download("all/text").asStream()))).map((piece) => Buffer.from(piece).toString()).join("");
+        seen.nonce = await text(good(await files.download("all/text", { cacheNonce: "a" })));
+        seen.transformed = refusal(await files.download("all/text", { transform: { width: 9 } }));
+        const link = files.getPublicUrl("all/text", { download: "as.txt" }).data.publicUrl;
+        seen.attached = (await fetch(link)).headers.get("content-disposition");
+        const aborting = new AbortController();
+        aborting.abort();
+        seen.aborted = (await files.download("all/text", {}, { signal: aborting.signal })).error?.name;
+        seen.exists = [(await files.exists("all/text")).data, (await files.exists("all/none")).data];
+        const page = good(await files.listV2({ prefix: "all/", limit: 3, with_delimiter: true, sortBy: { column: "name", order: "desc" } }));
+        const second = good(await files.listV2({ prefix: "all/", limit: 10, with_delimiter: true, cursor: page.nextCursor }));
+        seen.pages = [page, second].map(({ hasNext, objects }) => [hasNext, objects.map(({ key }) => key)]);
+        seen.folders = good(await files.listV2({ with_delimiter: true })).folders.map(({ name }) => name);
+        seen.copied = good(await files.copy("all/text", "copied", { destinationBucket: other })).path;
+        good(await files.move("all/blob", "moved", { destinationBucket: other }));
+        seen.other = good(await storage.from(other).list("", { sortBy: { column: "name", order: "asc" } })).map(({ name, metadata }) => [name, metadata.size]);
+        seen.gone = refusal(await files.move("all/blob", "nowhere"));
+        const urls = good(await files.createSignedUrls(["all/text", "all/none"], 60, { download: true }));
+        seen.signed = [(await fetch(urls[0].signedUrl)).headers.get("content-disposition"), urls[1].error];
+        const leave = good(await files.createSignedUploadUrl("all/text", { upsert: true }));
+        good(await files.uploadToSignedUrl(leave.path, leave.token, new Blob(["by link"]), { contentType: "text/plain", metadata }));
+        seen.byLink = [await text(good(await files.download("all/text"))), good(await files.info("all/text")).metadata];
+        seen.taken = refusal(await files.createSignedUploadUrl("all/text"));
+        seen.base64 = Buffer.from(files.toBase64("é"), "base64").toString();
+        const thrower = client().storage.from("no such bucket").setHeader("x-extra", "1").throwOnError();
+        seen.thrown = await thrower.download("a").catch(({ message }) => message);
+        seen.buckets = good(await storage.listBuckets({ search: bucket, limit: 5, sortColumn: "name", sortOrder: "asc" })).map(({ id, type }) => [id === bucket, type]);
+        // other products, and a cache that is not here: refused as a Storage without them refuses
+        const rules = { rules: [{ status: "Enabled", filter: {}, noncurrentVersionExpiration: { noncurrentDays: 1 } }] };
+        seen.refused = [
+            await storage.getBucketLifecycle(bucket), await storage.updateBucketLifecycle(bucket, rules),
+            await storage.deleteBucketLifecycle(bucket), await storage.purgeBucketCache(bucket), await files.purgeCache("all/text"),
+            await storage.analytics.listBuckets(), await storage.vectors.listBuckets(),
+        ].map(({ error }) => error?.status);
+        good(await files.remove(good(await files.list("all")).map(({ name }) => `all/${name}`)));
+        for (const name of [bucket, other]) {
+            good(await storage.emptyBucket(name));
+            good(await storage.deleteBucket(name));
+        }
+        return seen;
+    },
+
+    // every method that the client has
+    async offered() {
+        const { storage } = createClient(target.url, target.key);
+        return [...methods("storage", storage), ...methods("files", storage.from("b"))].sort();
+    },
+
     // a resumable upload; retries as often as the connection is cut
     async resumable() {
         return upload(file(), {});
@@ -149,4 +250,5 @@ const flows = {
     },
 };
 
-process.stdout.write(JSON.stringify(await flows[target.flow](target)));
+const seen = await flows[target.flow](target);
+process.stdout.write(JSON.stringify({ seen, called: [...called] }));

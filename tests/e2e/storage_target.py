@@ -10,7 +10,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +52,30 @@ class Buckets:
     private: str
     public: str
     person: str
+    called: set[str] = field(default_factory=set)  # what the flows have called of supabase-js, as `files.upload`
 
     @property
     def token(self) -> str:
         return self.storage.user_token(self.person)
 
     def run_js(self, flow: str, timeout: float = 120, **given: Any) -> Any:
-        """Run a flow of storage_flows.mjs and give what it printed."""
+        """Run a flow of storage_flows.mjs and give what it has seen."""
+        answer = self.run_node("storage_flows.mjs", timeout, flow=flow, **given)
+        self.called.update(answer["called"])
+        return answer["seen"]
+
+    def run_page(self, chromium: str, **given: Any) -> Any:
+        """Have a page on another origin do what storage_page.mjs says, in that browser, and give what it has seen."""
+        answer = self.run_node("storage_browser.mjs", 300, chromium=chromium, folder=self.person, **given)
+        assert "seen" in answer, answer
+        return answer["seen"]
+
+    def run_node(self, script: str, timeout: float, **given: Any) -> Any:
+        """Run a script with our target and give the JSON that it printed."""
         target = {"url": self.storage.url, "key": self.storage.key, "bucket": self.private, "token": self.token}
         done = subprocess.run(
-            [str(node()), str(HERE / "storage_flows.mjs")],
-            input=json.dumps({**target, "flow": flow, **given}),
+            [str(node()), str(HERE / script)],
+            input=json.dumps({**target, **given}),
             capture_output=True,
             text=True,
             timeout=timeout,
