@@ -16,6 +16,7 @@ from rich.table import Table
 
 from jobs import queries
 from jobs.cli import migrations
+from jobs.cli.authorisation import WORDS, read_authorisation
 from jobs.cli.connection import Connection, connect, parse
 from jobs.cli.migrations import Migration
 from jobs.cli.output import DEFAULT_DATA_DIR, DataDir, Json, answer, guarded, notice, notices
@@ -110,13 +111,20 @@ def status(as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 
 
 def matrix(as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
-    """Print what each role may do to each table, and every policy."""
+    """Print who may do what, as the rules have it, and the privileges and policies of this installation."""
     texts = queries.load("reports")
+    rules = read_authorisation()
     with connect(find_target(data_dir).require("ADMIN_DATABASE_URL")) as connection:
         privileges = connection.execute(texts["list_privileges"]).fetchall()
         policies = connection.execute(texts["list_policies"]).fetchall()
         functions = connection.execute(texts["list_function_grants"]).fetchall()
     data: dict[str, Any] = {
+        "who": rules.who,
+        "rules": [
+            {"on": row.title, "verb": row.verb, **{name: WORDS[letter] for name, letter in row.cells.items()}}
+            for row in rules.rows
+        ],
+        "writable": rules.writable,
         "tables": [
             {"table": name, "row_level_security": secured, "role": role, "privileges": verbs}
             for name, secured, role, verbs in privileges
@@ -129,19 +137,28 @@ def matrix(as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     }
 
     def show(console: Console) -> None:
+        cells = Table("what", "verb", *rules.who, title="Who may do what", title_justify="left")
+        for row in rules.rows:
+            colours = {"y": "[green]", "x": "[dim]"}
+            marks = [f"{colours.get(letter, '')}{WORDS[letter]}" for letter in row.cells.values()]
+            cells.add_row(row.title, row.verb, *marks)
+        columns = Table("table", "verb", "columns", title="Columns that can be written", title_justify="left")
+        for name, by_verb in rules.writable.items():
+            for verb, written in by_verb.items():
+                columns.add_row(name, verb, ", ".join(written) or "none")
         tables = Table("table", "row security", "role", "may", title="Privileges", title_justify="left")
         last = None
         for name, secured, role, verbs in privileges:
             first = name != last
             tables.add_row(name if first else "", ("yes" if secured else "no") if first else "", role, ", ".join(verbs))
             last = name
-        rules = Table("table", "verb", "policy", "to", title="Policies", title_justify="left")
+        policed = Table("table", "verb", "policy", "to", title="Policies", title_justify="left")
         for name, policy, verb, roles, *_ in policies:
-            rules.add_row(name, verb, policy, ", ".join(roles))
+            policed.add_row(name, verb, policy, ", ".join(roles))
         calls = Table("function", "runs as", "callable by", title="Functions", title_justify="left")
         for name, definer, roles in functions:
             calls.add_row(name, "owner" if definer else "caller", ", ".join(roles))
-        for table in (tables, rules, calls):
+        for table in (cells, columns, tables, policed, calls):
             console.print(table)
 
     answer(data, as_json, show)

@@ -151,8 +151,16 @@ def test_runner_url_lets_the_runner_in(
     database.run(f"alter role instashare_runner login password '{verifier.decode()}'")
 
 
-def test_the_matrix_names_tables_policies_and_functions(settings: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_matrix_names_rules_tables_policies_and_functions(
+    settings: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     told = run(capsys, "db", "matrix")
+    (rule,) = [one for one in told["rules"] if (one["on"], one["verb"]) == ("documents, live", "select")]
+    assert {who: rule[who] for who in told["who"]} == {
+        "anonymous": "no", "owner": "yes", "recipient": "yes", "expired": "nothing", "stranger": "nothing",
+        "viewer": "yes", "admin": "nothing", "closed": "nothing", "service": "yes",
+    }  # fmt: skip
+    assert told["writable"]["documents"]["update"] == ["name"]
     documents = [one for one in told["tables"] if (one["table"], one["role"]) == ("public.documents", "authenticated")]
     assert documents[0]["privileges"] == ["select", "insert (name, size_bytes, mime_type)", "update (name)"]
     assert documents[0]["row_level_security"] is True
