@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from logging import ERROR, WARNING
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from jobs.runner.connection import WrongCredentials
 from jobs.runner.exchange import Message
 from jobs.runner.ledger import Ledger
 from jobs.runner.log import note
+from jobs.runner.outage import Outage
 from jobs.runner.slots import Entry, Slots
 from jobs.runner.wake import Wake, jittered
 
@@ -34,6 +35,7 @@ __all__ = ["Conversation", "Line"]
 
 SCHEDULE_SECONDS = 20.0
 PROBE_SECONDS = 30.0
+SIGN_SECONDS = 20.0
 
 
 class Line(Protocol):
@@ -76,9 +78,13 @@ class Conversation:
         *,
         identify: Callable[[], str],
         discard: Callable[[str], None],
+        storage_answers: Callable[[], bool],
         stop_seconds: float = 5.0,
     ) -> None:
-        """`identify` reads the installation's id through SUPABASE_URL; `discard` has an archive removed."""
+        """`identify` reads the installation's id through SUPABASE_URL; `discard` has an archive removed.
+
+        `storage_answers` asks Storage once; it is called by the slots' threads.
+        """
         self._line, self._identify = line, identify
         self._slots = slots
         self._stop_seconds = stop_seconds
@@ -88,9 +94,11 @@ class Conversation:
         self._installation: str | None = None
         self._ledger = Ledger(slots, discard)
         self._pace = self._ledger.pace
+        self._outage = Outage(storage_answers, self._run_errand)
         self._questions: deque[Question] = deque()
         self._schedules_at = 0.0
         self._probe_at = 0.0
+        self._sign_at = 0.0
         self._faults = 0
         self._stop_at: float | None = None
         self._leave_at: float | None = None
@@ -196,7 +204,10 @@ class Conversation:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        self._ledger.collect()
+        if self._ledger.collect():
+            self._outage.begin(now)
+        if self._outage.ends(now):
+            self._pace.look(now)
         self._answer_questions()
         if self._stop_at is not None:
             self._ledger.withdraw()
@@ -210,15 +221,34 @@ class Conversation:
             self._line.probe()
         if self._line.announced():
             self._pace.announced()
+        if self._outage.is_on:
+            self._ledger.withdraw()
         self._ledger.relieve(now)
         spoke = False
-        for message in self._ledger.messages(now, self._runner_id, looking=self._stop_at is None):
+        looking = self._stop_at is None and not self._outage.is_on
+        for message in self._messages(now, looking):
             self._exchange(message)
             spoke = True
         if spoke or self._questions or self._ledger.has_news:
             return
         if self._wake.sleep(self._until_next(), self._line.fileno()) and self._line.announced():
             self._pace.announced()
+
+    def _messages(self, now: float, looking: bool) -> Iterator[Message]:
+        """What there is to say; in an outage a sign of life that claims nothing, and sweeps as every runner does."""
+        yield from self._ledger.messages(now, self._runner_id, looking)
+        if self._outage.is_on and now >= self._sign_at:
+            self._sign_at = now + SIGN_SECONDS
+            yield Message(self._runner_id, sweep=True)
+
+    def _run_errand(self, errand: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                errand()
+            finally:
+                self._wake.poke()
+
+        self._slots.put(run)
 
     def _exchange(self, message: Message) -> None:
         sent_at = time.monotonic()
@@ -292,7 +322,9 @@ class Conversation:
             times.append(self._stop_at if now < self._stop_at else now + 0.25)
         else:
             times.append(self._schedules_at)
-            if self._ledger.want() > 0:
+            if self._outage.is_on:
+                times += [self._sign_at, self._outage.next_time]
+            elif self._ledger.want() > 0:
                 times.append(self._pace.due_at)
         return max(0.0, min(times) - now)
 

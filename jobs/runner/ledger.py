@@ -55,13 +55,15 @@ class Ledger:
         """The jobs that are held."""
         return [held.job.id for held in self._held.values()]
 
-    def collect(self) -> None:
-        """Take over what ended: its slot is free from here on."""
+    def collect(self) -> bool:
+        """Take over what ended: its slot is free from here on. Whether an attempt found that Storage is away."""
+        outage = False
         while True:
             try:
                 entry = self._outbox.get_nowait()
             except queue.Empty:
-                return
+                return outage
+            outage |= entry.outage
             self._held.pop((entry.held.job.id, entry.held.job.attempt), None)
             self.pace.took(entry.seconds)
             if entry.list == "dropped":

@@ -45,6 +45,7 @@ class Runner:
             self._slots,
             identify=self._identify,
             discard=self._discard,
+            storage_answers=self._storage.answers,
             stop_seconds=settings.runner_stop_seconds,
         )
         self._fault: BaseException | None = None

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from jobs.errors import InstaShareError
 from jobs.kinds.job import Job, JobFailed, JobStopped, JobSuperseded, Kind, Lease, Tools
 from jobs.runner.log import note
+from jobs.storage import StorageUnavailable
 
 __all__ = ["Entry", "Held", "Slots", "perform"]
 
@@ -42,6 +43,8 @@ class Entry:
     seconds: float = 0.0
     not_before: float = 0.0
     tries: int = 0
+    outage: bool = False
+    """The attempt ended because Storage answers nobody."""
 
     @property
     def archive_path(self) -> str | None:
@@ -89,14 +92,23 @@ def _perform(held: Held, kinds: Mapping[str, Kind], tools: Tools) -> Entry:
         return Entry(held, where, dict(body))
     except JobFailed as failure:
         return Entry(held, "failed", {"error": _plain(str(failure)), "retryable": failure.retryable})
+    except StorageUnavailable as error:
+        # is it this object that Storage has trouble with, or is Storage down for all?
+        if not tools.storage.answers():
+            return Entry(held, "released", outage=True)
+        return _failed(held, error)
     except InstaShareError as error:  # of the archive or of storage, in words that an owner can read
-        retryable = getattr(error, "retryable", True)
-        told = f"{error.code}: {error.message}" if retryable else f"{error.code}: {error.message} {error.cure}".rstrip()
-        return Entry(held, "failed", {"error": _plain(told), "retryable": retryable})
+        return _failed(held, error)
     except Exception as error:
         note("job_broke", level=ERROR, exc_info=True, job=job.id, kind=job.kind, attempt=job.attempt)
         sentence = f"The runner met a fault of its own ({type(error).__name__}). Retry, or tell your administrator."
         return Entry(held, "failed", {"error": f"internal_error: {sentence}", "retryable": True})
+
+
+def _failed(held: Held, error: InstaShareError) -> Entry:
+    retryable = getattr(error, "retryable", True)
+    told = f"{error.code}: {error.message}" if retryable else f"{error.code}: {error.message} {error.cure}".rstrip()
+    return Entry(held, "failed", {"error": _plain(told), "retryable": retryable})
 
 
 def _plain(text: str) -> str:

@@ -150,6 +150,16 @@ class Service:
             line.close()
         return SourceMissing() if is_internal(again) else fault
 
+    def answers(self) -> bool:
+        """Ask once for anything at all: whether the service and its database are there. Any verdict will do."""
+        line = self.connection(never, min(self._stall, 10.0))
+        try:
+            return not passing(line.call("GET", "/bucket/archives", self.headers, None))
+        except BROKEN:
+            return False
+        finally:
+            line.close()
+
     def tail(self, bucket: str, key: str, length: int, *, check: Check = never) -> Tail:
         """Read the last `length` bytes (or all, where there are fewer) with one Range request."""
         headers = {"Accept-Encoding": "identity", "Range": f"bytes=-{length}"}

@@ -10,7 +10,7 @@ import struct
 import threading
 from collections.abc import Iterator
 
-__all__ = ["CuttingProxy", "cutting"]
+__all__ = ["CuttingProxy", "Door", "cutting", "door"]
 
 
 class CuttingProxy:
@@ -66,4 +66,49 @@ def cutting(target: int, cuts: int, seed: int) -> Iterator[CuttingProxy]:
     finally:
         proxy.server.shutdown(socket.SHUT_RDWR)
         proxy.server.close()
+        thread.join()
+
+
+class Door:
+    """Passes bytes on to a port of 127.0.0.1 while it is open; shut, it resets whoever knocks, and counts."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.is_open = True
+        self.knocks = 0
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.server.getsockname()[1]
+
+    def serve(self) -> None:
+        with contextlib.suppress(OSError):  # closed: the end
+            while True:
+                client, _ = self.server.accept()
+                threading.Thread(target=self.carry, args=(client,), daemon=True).start()
+
+    def carry(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            if not self.is_open:
+                self.knocks += 1
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return
+            with socket.create_connection(("127.0.0.1", self.target)) as server:
+                both = {client: server, server: client}
+                while self.is_open:
+                    for source in select.select(list(both), [], [], 0.1)[0]:
+                        if not (data := source.recv(65536)):
+                            return
+                        both[source].sendall(data)
+
+
+@contextlib.contextmanager
+def door(target: int) -> Iterator[Door]:
+    """A proxy that can be shut."""
+    made = Door(target)
+    thread = threading.Thread(target=made.serve, daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.server.shutdown(socket.SHUT_RDWR)
+        made.server.close()
         thread.join()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
 from tests.chaos.conftest import LEASE_SECONDS, Arena, is_alive, reconnect, stalled
+from tests.chaos.storage_faults import door
 from tests.e2e.conftest import Account, wait_for
 
 LONG = os.urandom(120_000_000)
@@ -52,6 +54,31 @@ def test_storage_going_down_in_the_middle_costs_time_only(arena: Arena, person: 
     ended = arena.assert_published_once(person, document, LONG)
     assert ended["crashes"] == 0
     assert is_alive(job["pid"])
+
+
+def test_an_outage_of_storage_costs_no_document_a_failure(arena: Arena, person: Account) -> None:
+    """However long it lasts: with a budget of one failure, one that is counted ends the job."""
+    arena.database.execute("update jobs.queues set failure_budget = 1")
+    try:
+        with door(urlsplit(arena.stack.supabase_url).port or 80) as way, stalled(arena.service("runner")["pid"]):
+            runner = arena.start_runner(slots=2, SUPABASE_URL=f"http://127.0.0.1:{way.port}")
+            wait_for(lambda: runner.events("runner_started"), 30)
+            way.is_open = False
+            documents = [arena.upload_in_background(person, f"outage {number}.bin", b"bytes") for number in range(4)]
+            wait_for(lambda: runner.events("storage_lost"), 60)
+            knocks = way.knocks
+            wait_for(lambda: way.knocks >= knocks + 2, 60)  # it asks again, and does nothing else
+            for document in documents:
+                row = person.row(document["id"])
+                assert (row["status"], row["error"]) == ("queued", None)
+            assert runner.events("job_failed") == []
+            way.is_open = True
+            for document in documents:
+                person.wait(document["id"])
+                assert arena.assert_published_once(person, document, b"bytes")["failures"] == 0
+            assert len(runner.events("storage_lost")) == len(runner.events("storage_back")) == 1
+    finally:
+        arena.database.execute("update jobs.queues set failure_budget = 8")
 
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGQUIT], ids=["fast shutdown", "crash"])

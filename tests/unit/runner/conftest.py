@@ -150,6 +150,18 @@ class FakeLine:
         return {**answer, "next_due_seconds": None, "paused": False, "clocks": {"0": 1}}
 
 
+@dataclass
+class FakeStorage:
+    """A Storage that is there or is not, and counts how often it is asked."""
+
+    up: bool = True
+    asked: int = 0
+
+    def answers(self) -> bool:
+        self.asked += 1
+        return self.up
+
+
 class Stand:
     """A conversation on a FakeLine with real slots, running until the test is over."""
 
@@ -158,12 +170,14 @@ class Stand:
         self.kinds: dict[str, Kind] = {}
         self.discarded: list[str] = []
         self.identify: Callable[[], str] = lambda: INSTALLATION
+        self.storage = FakeStorage()
         self.slots = Slots(slots, self._work)
         self.conversation = Conversation(
             self.line,
             self.slots,
             identify=lambda: self.identify(),
             discard=self.discarded.append,
+            storage_answers=lambda: self.storage.answers(),
             stop_seconds=stop_seconds,
         )
         self.fault: BaseException | None = None
@@ -177,7 +191,11 @@ class Stand:
 
     def _work(self, held: Held) -> None:
         tools = Tools(
-            held.lease, self.conversation.asker(held.lease), cast(Any, None), "balanced", self.discarded.append
+            held.lease,
+            self.conversation.asker(held.lease),
+            cast(Any, self.storage),
+            "balanced",
+            self.discarded.append,
         )
         self.conversation.report(perform(held, self.kinds, tools))
 

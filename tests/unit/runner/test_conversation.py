@@ -12,6 +12,7 @@ import pytest
 from jobs.errors import SettingsError
 from jobs.kinds.job import Job, JobFailed, JobSuperseded, Result, Tools
 from jobs.runner.identity import Unreachable
+from jobs.storage import StorageUnavailable
 
 
 def path_of(job: Job) -> str:
@@ -374,3 +375,79 @@ def test_schedules_fire_from_the_conversation(stand: Any) -> None:
     told = {name: [str(value) for value in parameters] for name, parameters in stand.line.asked if "_" in name}
     assert told["fire_schedule"] == ["a", "2026-11-24 09:17:00+00:00", "2026-11-24 10:17:00+00:00"]
     assert sum(name == "fire_schedule" for name, _ in stand.line.asked) == 1
+
+
+def test_a_job_that_finds_storage_away_is_given_back_and_none_is_claimed_until_it_is_there(stand: Any) -> None:
+    def work(job: Job, tools: Tools) -> Result:
+        if not stand.storage.up:
+            raise StorageUnavailable("connection refused")
+        return publish(job, tools)
+
+    stand.kinds["work"] = work
+    stand.storage.up = False
+    jobs = [stand.line.add("work") for _ in range(20)]
+    stand.start()
+    stand.until(lambda: len(stand.line.waiting) == 20 and stand.storage.asked >= 3)
+    # it was asked by the two jobs that tried, and again since; nothing is claimed meanwhile
+    tried = {job["attempt"] for job in stand.line.waiting}
+    claims = sum(message["want"] for message in stand.line.messages)
+    late = stand.add("work")
+    asked = stand.storage.asked
+    stand.until(lambda: stand.storage.asked > asked)
+    assert sum(message["want"] for message in stand.line.messages) == claims
+    assert tried == {0, 1} and stand.line.failed == []
+    stand.storage.up = True
+    stand.until(lambda: len(stand.line.history) == 21, 30)
+    assert {outcome for outcome, _, _ in stand.line.history.values()} == {"succeeded"}
+    assert stand.line.failed == [] and late in stand.line.history and set(jobs) < set(stand.line.history)
+
+
+def test_storage_that_fails_one_job_alone_costs_that_job_a_failure(stand: Any) -> None:
+    def work(job: Job, tools: Tools) -> Result:
+        raise StorageUnavailable("HTTP 500 this object cannot be read")
+
+    stand.kinds["work"], stand.kinds["other"] = work, publish
+    stand.line.add("work")
+    stand.start()
+    stand.until(lambda: stand.line.failed)
+    assert stand.line.failed[0]["error"].startswith("storage_unavailable: ")
+    assert stand.line.failed[0]["retryable"] is True
+    other = stand.add("other")
+    stand.until(lambda: other in stand.line.history)
+    assert stand.line.released == []
+
+
+def test_a_question_that_breaks_is_asked_again(stand: Any) -> None:
+    def work(job: Job, tools: Tools) -> Result:
+        if job.attempt == 1:
+            raise StorageUnavailable("connection refused")
+        return publish(job, tools)
+
+    answers = iter([False, RuntimeError("no socket is left"), True])
+
+    def answer() -> bool:
+        given = next(answers)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    stand.storage.answers = answer
+    stand.kinds["work"] = work
+    job = stand.line.add("work")
+    stand.start()
+    stand.until(lambda: job in stand.line.history, 20)
+    assert stand.line.failed == []
+
+
+def test_a_runner_is_stopped_in_an_outage(stand: Any) -> None:
+    def work(job: Job, tools: Tools) -> Result:
+        raise StorageUnavailable("connection refused")
+
+    stand.kinds["work"] = work
+    stand.storage.up = False
+    stand.line.add("work")
+    stand.start()
+    stand.until(lambda: stand.storage.asked >= 2)
+    stand.conversation.stop()
+    stand.until(lambda: not stand.thread.is_alive())
+    assert len(stand.line.waiting) == 1
