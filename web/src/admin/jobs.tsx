@@ -105,6 +105,7 @@ export function JobsPage() {
         },
         {
             title: text.admin.reason,
+            low: !jobs.some((job) => job.error),
             cell: (job) =>
                 job.error && (
                     <span className={job.state === "dead" ? styles.bad : undefined}>
@@ -127,7 +128,7 @@ export function JobsPage() {
                 const at = job.finished_at ?? job.claimed_at ?? job.run_at ?? job.created_at ?? "";
                 return (
                     <time className={styles.when} dateTime={at} title={format.dateTime(at)}>
-                        {job.state === "scheduled" ? format.dateTime(at) : format.time(at)}
+                        {job.state === "scheduled" ? format.moment(at) : format.time(at)}
                     </time>
                 );
             },
@@ -161,13 +162,21 @@ export function JobsPage() {
               { title: text.admin.perHour, value: format.count(rates.finished_last_hour ?? 0) },
               { title: text.admin.failedHour, value: format.count(rates.failed_last_hour ?? 0), bad: (rates.failed_last_hour ?? 0) > 0 },
               { title: text.admin.median, value: rates.median_seconds === null ? "–" : format.seconds(rates.median_seconds) },
-              { title: text.admin.runners, value: format.count(rates.runners ?? 0), bad: rates.runners === 0 },
           ]
         : [];
 
     return (
         <>
-            <PageHeader title={text.nav.jobs} lead={runners[0] && text.admin.runnerSeen(runners[0].host ?? "", format.ago(runners[0].seen_at ?? ""))} />
+            <PageHeader
+                title={text.nav.jobs}
+                lead={
+                    rates && (
+                        <span title={runners.map((one) => `${one.host}: ${format.dateTime(one.seen_at ?? 0)}`).join("\n")}>
+                            {text.admin.runners(rates.runners ?? 0)}
+                        </span>
+                    )
+                }
+            />
             {rates?.paused && <Notice>{text.admin.paused}</Notice>}
             {rates && rates.runners === 0 && <Notice tone="bad">{text.admin.noRunner}</Notice>}
             <dl className={styles.rates}>

@@ -63,8 +63,8 @@ export function LogPage() {
         {
             title: text.admin.when,
             cell: (entry) => (
-                <time className={styles.when} dateTime={entry.created_at ?? ""}>
-                    {format.dateTime(entry.created_at ?? 0)}
+                <time className={styles.when} dateTime={entry.created_at ?? ""} title={format.dateTime(entry.created_at ?? 0)}>
+                    {format.moment(entry.created_at ?? 0)}
                 </time>
             ),
         },

@@ -75,12 +75,12 @@ export function SchedulesPage() {
         },
         {
             title: text.admin.last,
-            cell: (schedule) => <span className={styles.when}>{schedule.last_execution_at ? format.dateTime(schedule.last_execution_at) : "–"}</span>,
+            cell: (schedule) => <span className={styles.when}>{schedule.last_execution_at ? format.moment(schedule.last_execution_at) : "–"}</span>,
         },
         {
             title: text.admin.next,
             cell: (schedule) => (
-                <span className={styles.when}>{schedule.enabled && schedule.next_execution_at ? format.dateTime(schedule.next_execution_at) : "–"}</span>
+                <span className={styles.when}>{schedule.enabled && schedule.next_execution_at ? format.moment(schedule.next_execution_at) : "–"}</span>
             ),
         },
         {

@@ -6,7 +6,10 @@ export interface Column<T> {
     cell(row: T): ReactNode;
     /** On phones a row is a card: what has no title there stands alone. */
     wide?: boolean;
+    /** Of the buttons at the end of a row: its title is only read out. */
     end?: boolean;
+    /** Left out where there is little room. */
+    low?: boolean;
 }
 
 /** A table for people who administer; on phones each row becomes a card. */
@@ -17,8 +20,8 @@ export function Table<T>({ label, columns, rows, keyOf }: { label: string; colum
                 <thead>
                     <tr>
                         {columns.map((column) => (
-                            <th key={column.title} scope="col" data-end={column.end || undefined}>
-                                {column.title}
+                            <th key={column.title} scope="col" data-end={column.end || undefined} data-low={column.low || undefined}>
+                                {column.end ? <span className={styles.unseen}>{column.title}</span> : column.title}
                             </th>
                         ))}
                     </tr>
@@ -27,7 +30,12 @@ export function Table<T>({ label, columns, rows, keyOf }: { label: string; colum
                     {rows.map((row) => (
                         <tr key={keyOf(row)}>
                             {columns.map((column) => (
-                                <td key={column.title} data-title={column.wide ? undefined : column.title} data-end={column.end || undefined}>
+                                <td
+                                    key={column.title}
+                                    data-title={column.wide ? undefined : column.title}
+                                    data-end={column.end || undefined}
+                                    data-low={column.low || undefined}
+                                >
                                     {column.cell(row)}
                                 </td>
                             ))}

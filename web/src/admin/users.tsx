@@ -77,12 +77,15 @@ export function UsersPage() {
         {
             title: text.admin.person,
             wide: true,
-            cell: (user) => (
-                <>
-                    <b>{`${user.first_name} ${user.last_name}`.trim() || user.email}</b>
-                    <small>{user.deleted_at ? `${user.email} · ${text.admin.closedAccount}` : user.email}</small>
-                </>
-            ),
+            cell: (user) => {
+                const name = `${user.first_name} ${user.last_name}`.trim();
+                return (
+                    <>
+                        <b>{name || user.email}</b>
+                        <small>{[name && user.email, user.deleted_at && text.admin.closedAccount].filter(Boolean).join(" · ")}</small>
+                    </>
+                );
+            },
         },
         {
             title: text.admin.roles,
@@ -109,8 +112,8 @@ export function UsersPage() {
             ),
         },
         { title: text.admin.documents, cell: (user) => format.count(user.documents ?? 0) },
-        { title: text.account.space, cell: (user) => format.size(user.used_bytes ?? 0) },
-        { title: text.admin.since, cell: (user) => <span className={styles.when}>{format.date(user.created_at ?? 0)}</span> },
+        { title: text.account.space, low: true, cell: (user) => format.size(user.used_bytes ?? 0) },
+        { title: text.admin.since, low: true, cell: (user) => <span className={styles.when}>{format.date(user.created_at ?? 0)}</span> },
     ];
 
     return (
@@ -152,9 +155,8 @@ export function UsersPage() {
                         </>
                     }
                 >
-                    <p>
-                        {change.user.email}: {text.roleMeaning[change.role]}
-                    </p>
+                    <p className={styles.person}>{change.user.email}</p>
+                    <p>{text.roleMeaning[change.role]}</p>
                 </Dialog>
             )}
         </>

@@ -287,7 +287,7 @@ export const english = {
         purged: (name: string) => `“${name}” is being deleted for good.`,
         deletedAt: "Deleted" as string,
         goneAt: "Gone for good" as string,
-        goneOn: (date: string) => `Deleted for good on ${date}`,
+        goneOn: (date: string) => `Kept until ${date}`,
         failedToLoad: "The trash couldn’t be loaded" as string,
     },
     activity: {
@@ -359,9 +359,9 @@ export const english = {
     },
     role: { viewer: "Viewer", member: "Member", admin: "Administrator" } as Record<string, string>,
     roleMeaning: {
-        viewer: "receives documents that others share.",
-        member: "receives shared documents, uploads documents and shares them.",
-        admin: "manages roles; reads profiles, the log, schedules and jobs, but nobody's files.",
+        viewer: "A viewer receives documents that others share.",
+        member: "A member receives shared documents, uploads documents and shares them.",
+        admin: "An administrator manages roles and sees profiles, the log, schedules and jobs, but nobody’s files.",
     } as Record<string, string>,
     admin: {
         forbidden: "For administrators only" as string,
@@ -393,9 +393,8 @@ export const english = {
         perMinute: "Done, last minute" as string,
         perHour: "Done, last hour" as string,
         failedHour: "Failed, last hour" as string,
-        median: "Typical zipping" as string,
-        runners: "Runners" as string,
-        runnerSeen: (host: string, ago: string) => `Runner ${host}, seen: ${ago}`,
+        median: "Typical ZIP" as string,
+        runners: (count: number) => plural(count, "1 runner is at work.", `${count} runners are at work.`),
         noRunner: "No runner is active. Nothing is zipped until one starts." as string,
         paused: "The queue is paused. No new job starts." as string,
         jobRetried: (id: string) => `Job #${id} will run again.`,

@@ -289,7 +289,7 @@ export const spanish: Text = {
         purged: (name) => `«${name}» se está eliminando para siempre.`,
         deletedAt: "Eliminado",
         goneAt: "Desaparece",
-        goneOn: (date) => `Se elimina para siempre el ${date}`,
+        goneOn: (date) => `Se guarda hasta el ${date}`,
         failedToLoad: "No se pudo cargar la papelera",
     },
     activity: {
@@ -361,9 +361,9 @@ export const spanish: Text = {
     },
     role: { viewer: "Lector", member: "Miembro", admin: "Administrador" },
     roleMeaning: {
-        viewer: "recibe documentos que otros comparten.",
-        member: "recibe documentos compartidos, sube documentos y los comparte.",
-        admin: "gestiona roles; lee perfiles, el registro, la programación y las tareas, pero no los archivos de nadie.",
+        viewer: "Un lector recibe documentos que otros comparten.",
+        member: "Un miembro recibe documentos compartidos, sube documentos y los comparte.",
+        admin: "Un administrador gestiona roles y ve los perfiles, el registro, la programación y las tareas, pero no los archivos de nadie.",
     },
     admin: {
         forbidden: "Solo para administradores",
@@ -395,9 +395,8 @@ export const spanish: Text = {
         perMinute: "Hechas, último minuto",
         perHour: "Hechas, última hora",
         failedHour: "Fallidas, última hora",
-        median: "Compresión típica",
-        runners: "Ejecutores",
-        runnerSeen: (host, ago) => `Ejecutor ${host}, visto: ${ago}`,
+        median: "ZIP típico",
+        runners: (count) => plural(count, "1 ejecutor está trabajando.", `${count} ejecutores están trabajando.`),
         noRunner: "Ningún ejecutor está activo. Nada se comprime hasta que arranque uno.",
         paused: "La cola está en pausa. No empieza ninguna tarea nueva.",
         jobRetried: (id) => `La tarea #${id} se ejecutará otra vez.`,

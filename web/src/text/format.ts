@@ -9,6 +9,8 @@ export interface Format {
     sizePair(part: number, whole: number): [string, string];
     date(moment: string | number | Date): string;
     dateTime(moment: string | number | Date): string;
+    /** As short as it is clear: `18:27` of today, else `25 Nov, 02:47`. */
+    moment(moment: string | number | Date): string;
     time(moment: string | number | Date): string;
     /** Hours and minutes. */
     clock(moment: string | number | Date): string;
@@ -44,6 +46,7 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
     const dates = lazy(() => new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" }));
     const yearDates = lazy(() => new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" }));
     const dateTimes = lazy(() => new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }));
+    const moments = lazy(() => new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }));
     const clocks = lazy(() => new Intl.DateTimeFormat(locale, { timeStyle: "short" }));
     const times = lazy(() => new Intl.DateTimeFormat(locale, { timeStyle: "medium" }));
     const lists = lazy(() => new Intl.ListFormat(locale, { type: "conjunction" }));
@@ -113,6 +116,12 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
         date,
         dateTime: (moment) => dateTimes().format(new Date(moment)),
         clock: (moment) => clocks().format(new Date(moment)),
+        moment: (moment) => {
+            const then = new Date(moment);
+            const today = new Date();
+            if (then.toDateString() === today.toDateString()) return clocks().format(then);
+            return (then.getFullYear() === today.getFullYear() ? moments() : dateTimes()).format(then);
+        },
         time: (moment) => times().format(new Date(moment)),
         ago: (moment, instant = Date.now()) => {
             const then = new Date(moment);
@@ -131,7 +140,12 @@ export function createFormat(locale: string, now: string, yesterday: string): Fo
             if (seconds < 172_800) return brief("hour", Math.round(seconds / 3600));
             return unit("day", 0, "long").format(Math.round(seconds / 86_400));
         },
-        seconds: (seconds) => (seconds < 60 ? brief("second", seconds, seconds < 10 ? 1 : 0) : brief("minute", Math.round(seconds / 60))),
+        seconds: (seconds) =>
+            seconds < 0.05
+                ? `<\u202f${brief("second", 0.1, 1)}`
+                : seconds < 60
+                  ? brief("second", seconds, seconds < 10 ? 1 : 0)
+                  : brief("minute", Math.round(seconds / 60)),
         list: (parts) => lists().format(parts),
     };
 }
