@@ -66,6 +66,7 @@ class StrictProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/") and self.url != b"*":
             raise ValueError("a target that is no path")  # the parser then refuses the request
         super().on_headers_complete()
+        self.headers = []  # what follows the body is no header of this request (RFC 9110 §6.5.1)
 
     def on_message_complete(self) -> None:
         self.in_body = self.lingering = False

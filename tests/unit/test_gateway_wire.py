@@ -132,6 +132,17 @@ NEXT = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
         (b"x: a\x00b\r\n", b""),
         (b"x: a\x01b\r\n", b""),
         (b"x: a\nb: c\r\n", b""),
+        (b"content-length: 4\r\ncontent-length: 4\r\n", b"abcd" + NEXT),
+        (b"content-length: 99999999999999999999\r\n", b"abcd" + NEXT),
+        (b"content-length: 4\x0b\r\n", b"abcd" + NEXT),
+        (b"content-length:\r\n", NEXT),
+        (b"content length: 4\r\n", b"abcd" + NEXT),
+        (b"transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n", b"0\r\n\r\n" + NEXT),
+        (b"transfer-encoding: identity, chunked\x0b\r\n", b"0\r\n\r\n" + NEXT),
+        (b"transfer-encoding:\x0bchunked\r\n", b"0\r\n\r\n" + NEXT),
+        (b" content-length: 4\r\n", b"abcd" + NEXT),
+        (b"x: a\rcontent-length: 4\r\n", b"abcd" + NEXT),
+        (b": empty\r\n", NEXT),
     ],
 )
 def test_smuggling_is_refused_and_the_connection_closed(wire: Wire, headers: bytes, body: bytes) -> None:
@@ -140,8 +151,13 @@ def test_smuggling_is_refused_and_the_connection_closed(wire: Wire, headers: byt
 
 
 @pytest.mark.parametrize(
-    "chunk", [b"zz\r\nabc\r\n", b"3\nabc\n", b"3\r\nabcd\r\n", b"-3\r\nabc\r\n", b"3 ;\x00\r\nabc\r\n"]
-)
+    "chunk",
+    [
+        b"zz\r\nabc\r\n", b"3\nabc\n", b"3\r\nabcd\r\n", b"-3\r\nabc\r\n", b"3 ;\x00\r\nabc\r\n", b"0x3\r\nabc\r\n",
+        b"3\r\nabc\n", b"3\rabc\r\n", b"3;a\nb\r\nabc\r\n", b"10000000000000003\r\nabc\r\n", b"\r\nabc\r\n",
+        b"+3\r\nabc\r\n",
+    ],
+)  # fmt: skip
 def test_bad_chunk_ends_the_connection(wire: Wire, chunk: bytes) -> None:
     """Storage has begun to answer by then; the end is never sent."""
     with wire.connect() as connection:
@@ -156,6 +172,18 @@ def test_bad_chunk_ends_the_connection(wire: Wire, chunk: bytes) -> None:
     assert b"end\n" not in answer and b'{"status":"ok"}' not in answer
 
 
+def test_extensions_and_trailers_of_chunks_are_passed_over(wire: Wire) -> None:
+    """They are allowed (RFC 9112 §7.1), mean nothing here, and the next request is the next one."""
+    chunks = b'3;name=value;quoted="a"\r\nabc\r\n0;last\r\nhost: evil.example\r\nauthorization: x\r\n\r\n'
+    with wire.connect() as connection:
+        head = b"POST /storage/v1/x HTTP/1.1\r\n" + wire.host + b"transfer-encoding: chunked\r\n\r\n"
+        connection.sendall(head + chunks + b"GET /health HTTP/1.1\r\n" + wire.host + b"connection: close\r\n\r\n")
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    assert answer.count(b"HTTP/1.1 200") == 2 and b"3\n" in answer and answer.endswith(b'{"status":"ok"}')
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -164,6 +192,10 @@ def test_bad_chunk_ends_the_connection(wire: Wire, chunk: bytes) -> None:
         b"evil.example:443",
         b"health",
         b"//evil.example/health",
+        b"/heal\x00th",
+        b"/heal\x7fth",
+        b"/health HTTP/1.1 x",
+        b"",
     ],
 )
 def test_target_that_is_no_path_of_ours_is_refused(wire: Wire, target: bytes) -> None:
