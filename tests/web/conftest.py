@@ -1,4 +1,4 @@
-"""The web client's tests: what Node's tools find, test by test; journeys run in the system's Chromium on two stacks."""
+"""The web client's tests: what Node's tools find, test by test; journeys run in the system's Chromium on one stack."""
 
 from __future__ import annotations
 
@@ -52,13 +52,31 @@ class Outcome:
     words: str
 
 
+def find_chromium() -> str | None:
+    """The system's Chromium; null where there is none."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+
+
+def need_chromium(title: str) -> None:
+    """Skip what cannot be done without a browser, by its name: pytest folds skips of one reason into a number."""
+    if find_chromium() is None:
+        pytest.skip(f"{title}: there is no Chromium on this machine (Debian, Ubuntu: apt-get install chromium).")
+
+
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    """The system's Chromium; without one the journeys are skipped by name."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if found is None:
-        pytest.skip("There is no Chromium on this machine (Debian, Ubuntu: apt-get install chromium).")
-    return found
+def units(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What failed in each file of the unit tests; they run once, together. A file that did not run is missing."""
+    report = tmp_path_factory.mktemp("vitest") / "report.json"
+    done = run_node("node_modules/vitest/vitest.mjs", "run", "--reporter=json", f"--outputFile={report}")
+    assert report.exists(), done.stdout + done.stderr
+    failed: dict[str, list[str]] = {}
+    for file in json.loads(report.read_text())["testResults"]:
+        tests = [one for one in file["assertionResults"] if one["status"] == "failed"]
+        words = [f"{one['fullName']}: {' '.join(one['failureMessages'])}" for one in tests]
+        if file["status"] != "passed" and not words:
+            words = [file.get("message") or "the file could not be run"]
+        failed[Path(file["name"]).name] = words
+    return failed
 
 
 def _instashare(*words: str) -> Any:
@@ -69,48 +87,31 @@ def _instashare(*words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def _stack(data_dir: Path, *options: str) -> Iterator[dict[str, Any]]:
-    where = ("--data-dir", str(data_dir))
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A stack of these tests' own, as `status --json` tells of it: addresses are confirmed by mail, as hosted."""
+    where = ("--data-dir", str(tmp_path_factory.mktemp("web") / "data"))
     try:
-        _instashare("up", "--detach", "--port", str(free_port()), *options, *where)
+        _instashare("up", "--detach", "--port", str(free_port()), "--confirm-email", *where)
         yield _instashare("status", *where)
     finally:
-        if (data_dir / "installation.json").exists():
+        if (Path(where[1]) / "installation.json").exists():
             _instashare("reset", "--yes", *where)
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """A stack of these tests' own, as `status --json` tells of it."""
-    yield from _stack(tmp_path_factory.mktemp("web") / "data")
-
-
-@pytest.fixture(scope="session")
-def confirming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Another one, where addresses must be confirmed."""
-    yield from _stack(tmp_path_factory.mktemp("confirming") / "data", "--confirm-email")
-
-
-@pytest.fixture(scope="session")
 def journeys(
-    request: pytest.FixtureRequest,
-    chromium: str,
-    stack: dict[str, Any],
-    confirming: dict[str, Any],
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, stack: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Outcome]:
-    """Run the chosen ones of Playwright's tests, in one browser, one after the other."""
+    """Run the chosen ones of Playwright's tests on one stack, some beside each other: each has its own people."""
     chosen = [item.callspec.params for item in request.session.items if "title" in getattr(item, "fixturenames", ())]
     pattern = "|".join(sorted({re.escape(one["title"]) + "$" for one in chosen}))
-    return play(tmp_path_factory.mktemp("playwright"), pattern, chromium, stack, confirming)
+    return play(tmp_path_factory.mktemp("playwright"), pattern, stack)
 
 
-def play(
-    folder: Path, pattern: str, chromium: str, stack: dict[str, Any], confirming: dict[str, Any] | None
-) -> dict[tuple[str, str], Outcome]:
+def play(folder: Path, pattern: str, stack: dict[str, Any]) -> dict[tuple[str, str], Outcome]:
     """Run those of Playwright's tests whose title the pattern finds; their outcomes by file and title."""
-    for name, told in (("stack", stack), ("confirming", confirming)):
-        (folder / f"{name}.json").write_text(json.dumps(told))
+    (folder / "stack.json").write_text(json.dumps(stack))
     report = folder / "report.json"
     done = run_node(
         "node_modules/@playwright/test/cli.js",
@@ -118,9 +119,8 @@ def play(
         "--grep",
         pattern,
         seconds=RUN_SECONDS,
-        CHROMIUM=chromium,
+        CHROMIUM=find_chromium() or "",
         WEB_TEST_STACK=str(folder / "stack.json"),
-        WEB_TEST_CONFIRMING=str(folder / "confirming.json"),
         WEB_TEST_REPORT=str(report),
         WEB_TEST_PICTURES=str(PICTURES),
         WEB_TEST_PYTHON=sys.executable,

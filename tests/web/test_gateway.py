@@ -16,7 +16,7 @@ import pytest
 
 from local import installation
 from tests.caddy import before_stack
-from tests.web.conftest import WEB, Outcome, play, titles
+from tests.web.conftest import WEB, Outcome, need_chromium, play, titles
 
 # sign-in and cookies, standard and resumable uploads, reloads, refreshed tokens, renames, downloads, sharing, the trash
 CHOSEN = (2, 3, 5, 8, 9, 10, 12)
@@ -32,23 +32,27 @@ class Played:
 
 
 @pytest.fixture(scope="module")
-def played(chromium: str, stack: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Played:
+def played(stack: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Played:
     """The chosen journeys, every address being the gateway's."""
     folder = tmp_path_factory.mktemp("caddy")
     local = installation.load(Path(stack["services"]["gateway"]["log"]).parents[1])
     with before_stack(local, folder / "gateway") as door:
         told = {**stack, "web_url": door.url, "supabase_url": door.url, "backend_url": f"{door.url}/api"}
         pattern = "|".join(re.escape(title) + "$" for title in TITLES)
-        outcomes = play(folder, pattern, chromium, told, None)
+        outcomes = play(folder, pattern, told)
     lines = [json.loads(line) for line in door.log.read_text().splitlines() if '"uri"' in line]
     return Played(outcomes, {line["request"]["uri"].split("/")[1] for line in lines})
 
 
 @pytest.mark.parametrize("journey", TITLES)
-def test_a_journey_through_the_gateway(played: Played, journey: str) -> None:
+def test_a_journey_through_the_gateway(request: pytest.FixtureRequest, journey: str) -> None:
+    need_chromium(f"{journey}, through the gateway")
+    played: Played = request.getfixturevalue("played")
     outcome = played.outcomes["journeys.spec.ts", journey]
     assert outcome.status == "passed", outcome.words
 
 
-def test_the_journeys_took_every_way_through_the_gateway(played: Played) -> None:
+def test_the_journeys_took_every_way_through_the_gateway(request: pytest.FixtureRequest) -> None:
+    need_chromium("every way through the gateway")
+    played: Played = request.getfixturevalue("played")
     assert played.ways >= {"auth", "rest", "storage", "api", "assets", "config.json"}
