@@ -79,7 +79,7 @@ async def find_id(
         raise _not_found() from None
 
 
-def get_supabase(request: Request) -> Supabase:
+async def get_supabase(request: Request) -> Supabase:  # a plain function would be called on a thread
     """The process's calls to Supabase."""
     supabase: Supabase = request.app.state.supabase
     return supabase
