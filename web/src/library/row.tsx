@@ -161,9 +161,7 @@ const Cells = memo(function Cells({ row, width, upload, access, selected, select
             )}
             {state.kind === "failed" &&
                 (row.object_version === null ? (
-                    <Button look="link" icon={phone ? undefined : FileUp} aria-label={named(text.action.uploadAgain)} onClick={() => actions.uploadAgain(row)}>
-                        {text.action.uploadAgain}
-                    </Button>
+                    <IconButton tone="accent" icon={FileUp} label={named(text.action.uploadAgain)} onClick={() => actions.uploadAgain(row)} />
                 ) : (
                     <Button look="link" aria-label={named(text.action.retry)} onClick={() => actions.retry(row)}>
                         {text.action.retry}

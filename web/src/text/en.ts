@@ -483,7 +483,7 @@ export const english = {
         unexpected: "Something went wrong on our side. Try again in a moment." as string,
     } as Record<string, string>,
     reason: {
-        upload_abandoned: "The upload wasn’t finished within two days. Upload the file again." as string,
+        upload_abandoned: "Not finished within two days. Upload it again." as string,
         source_missing: "The uploaded file is no longer in storage. Upload it again." as string,
         archive_damaged: "The stored ZIP was damaged and is being made again." as string,
     } as Record<string, string>,

@@ -486,7 +486,7 @@ export const spanish: Text = {
         unexpected: "Algo ha ido mal por nuestra parte. Inténtalo en un momento.",
     },
     reason: {
-        upload_abandoned: "La subida no acabó en dos días. Sube el archivo otra vez.",
+        upload_abandoned: "No terminó en dos días. Súbelo otra vez.",
         source_missing: "El archivo subido ya no está guardado. Súbelo otra vez.",
         archive_damaged: "El ZIP guardado estaba dañado y se hace de nuevo.",
     },

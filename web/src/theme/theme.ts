@@ -15,7 +15,11 @@ export const theme = createStore<Theme>(kept());
 function apply(): void {
     const chosen = theme.get();
     const dark = chosen === "dark" || (chosen === "system" && DARK.matches);
-    document.documentElement.dataset.theme = dark ? "dark" : "light";
+    const root = document.documentElement;
+    root.dataset.theme = dark ? "dark" : "light";
+    // the bars of the browser and of the installed app follow what was chosen here, not what the device says
+    const ground = getComputedStyle(root).getPropertyValue("--surface");
+    if (ground) for (const meta of document.querySelectorAll<HTMLMetaElement>('meta[name="theme-color"]')) meta.content = ground;
 }
 
 export function setTheme(next: Theme): void {
