@@ -41,7 +41,7 @@ function Frame({ title, lead, children, foot }: { title: string; lead?: string; 
                 <Logo />
                 <h1>{title}</h1>
                 {lead && <p className={styles.lead}>{lead}</p>}
-                {!online && <Notice>{text.fault.unreachable}</Notice>}
+                {!online && <Notice>{text.entry.offline}</Notice>}
                 {children}
             </div>
             {foot && <p className={styles.foot}>{foot}</p>}

@@ -5,6 +5,7 @@ import type { Fault } from "../client/faults";
 import { sentence } from "../text/sentence";
 import { useText } from "../text/text";
 import { Button } from "./button";
+import { announce } from "./messages";
 import styles from "./states.module.scss";
 
 /** Nothing here: why, and what to do about it. */
@@ -79,10 +80,11 @@ export function Skeleton({ rows = 8, plain = false }: { rows?: number; plain?: b
     );
 }
 
-/** A strip above the content: something is not as it should be, and the page goes on. */
-export function Notice({ children, tone = "warn", action }: { children: ReactNode; tone?: "warn" | "bad" | "ok"; action?: ReactNode }) {
+/** A strip above the content: something is not as it should be, and the page goes on. The page's one live region reads it. */
+export function Notice({ children, tone = "warn", action }: { children: string; tone?: "warn" | "bad" | "ok"; action?: ReactNode }) {
+    useEffect(() => announce(children), [children]);
     return (
-        <div className={styles.notice} data-tone={tone} role="status">
+        <div className={styles.notice} data-tone={tone}>
             <p>{children}</p>
             {action}
         </div>

@@ -91,6 +91,7 @@ export const english = {
         passwordMissing: "Enter your password." as string,
         passwordShort: "Use at least 8 characters." as string,
         busy: "One moment…" as string,
+        offline: "You’re offline. What you’ve typed is kept until you’re back." as string,
     },
     library: {
         title: "Library" as string,

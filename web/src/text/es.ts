@@ -93,6 +93,7 @@ export const spanish: Text = {
         passwordMissing: "Escribe tu contraseña.",
         passwordShort: "Usa al menos 8 caracteres.",
         busy: "Un momento…",
+        offline: "Sin conexión. Lo que has escrito se conserva hasta que vuelva.",
     },
     library: {
         title: "Biblioteca",
