@@ -32,5 +32,8 @@ select coalesce(jsonb_agg(key order by key), '[]') from jobs.orphan_keys(%s::tex
 -- name: due_schedules
 select jsonb_build_object('now', clock_timestamp(), 'schedules', jobs.due_schedules());
 
+-- name: seconds_to_schedule
+select jobs.seconds_to_schedule();
+
 -- name: fire_schedule
 select jobs.fire_schedule(%s::uuid, %s::timestamptz, %s::timestamptz);

@@ -24,6 +24,14 @@ select jobs.enqueue(s.kind, null, null, '{}', 'schedule:' || s.id, null, 1::smal
 from public.scheduled_jobs s
 where s.id = %(id)s;
 
+-- name: follow
+-- How far a job has come; its end once it has one.
+select q.state, null::jsonb as result, q.last_error as error, q.failures, false as ended
+from jobs.queue q where q.id = %(job_id)s
+union all
+select h.outcome, h.result, h.error, h.failures, true
+from jobs.history h where h.id = %(job_id)s;
+
 -- name: history
 -- What schedules' jobs came to, the latest first; the unfinished before all.
 select * from (

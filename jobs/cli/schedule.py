@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from jobs import queries
 from jobs.cli.connection import Connection, open_admin
+from jobs.cli.doctor.cron import is_utc
 from jobs.cli.output import DEFAULT_DATA_DIR, DataDir, Json, answer, guarded, notice
 from jobs.cli.target import find_target
 from jobs.cli.units import show_moment
@@ -22,7 +24,6 @@ from jobs.runner import schedules
 
 __all__ = ["register"]
 
-UTC_NAMES = ("GMT", "UTC", "ETC/UTC", "ETC/GMT")
 Which = Annotated[str, typer.Argument(metavar="WHICH", help="The schedule's id, kind or title.")]
 
 
@@ -105,15 +106,32 @@ def disable(which: Which, as_json: Json = False, data_dir: DataDir = DEFAULT_DAT
     _tell(row, as_json, f"{row['title']} is disabled.", enabled=False)
 
 
-def run(which: Which, as_json: Json = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+def run(
+    which: Which,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end, and show what it came to.")] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, metavar="SECONDS", help="How long to wait at most.")
+    ] = 600.0,
+    as_json: Json = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
     """Enqueue a schedule's job now, whether it is due or not."""
     with open_admin(find_target(data_dir).require("ADMIN_DATABASE_URL")) as connection:
         row = _find(connection, which)
         job = connection.execute(queries.load("schedules")["enqueue"], {"id": row["id"]}).fetchone()
-    job_id = job[0] if job else None
-    if job_id is None:
-        raise OperationFailed("already_enqueued", f"{row['title']} is enqueued already, and not finished.")
-    _tell(row, as_json, f"{row['title']}: job {job_id} ({row['kind']}) is enqueued.", job_id=job_id)
+        job_id = job[0] if job else None
+        if job_id is None:
+            raise OperationFailed("already_enqueued", f"{row['title']} is enqueued already, and not finished.")
+        connection.commit()
+        end = _follow(connection, job_id, timeout, as_json) if wait else None
+    if end is None:
+        _tell(row, as_json, f"{row['title']}: job {job_id} ({row['kind']}) is enqueued.", job_id=job_id)
+        return
+    done = ", ".join(f"{key} {value}" for key, value in (end["result"] or {}).items())
+    words = f"{row['title']}: job {job_id} {end['state']}: {end['error'] or done or 'nothing to do'}."
+    _tell(row, as_json, words, job_id=job_id, state=end["state"], result=end["result"], error=end["error"])
+    if end["state"] != "succeeded":
+        raise typer.Exit(1)
 
 
 def sync(
@@ -151,7 +169,7 @@ def sync(
             console.print(
                 f"Not kept: {one['title']} ({one['schedule']}): {one['reason']}. Runners fire it.", markup=False
             )
-        if state["timezone"].upper() not in UTC_NAMES:
+        if not is_utc(state["timezone"]):
             console.print(
                 f"pg_cron's cron.timezone is {state['timezone']}; set it to GMT: schedules are UTC.", markup=False
             )
@@ -215,6 +233,27 @@ def _install(connection: Connection) -> None:
             error.diag.message_hint
             or "It must be on the server and in its shared_preload_libraries; without it the runner fires what is due.",
         ) from error
+
+
+def _follow(connection: Connection, job_id: int, timeout: float, as_json: bool) -> dict[str, Any]:
+    """Look at a job until it has ended, and tell people how it goes. Raises OperationFailed when time is up."""
+    connection.autocommit = True  # each look at its own time
+    cursor = connection.cursor(row_factory=dict_row)
+    until, shown = time.monotonic() + timeout, ""
+    while True:
+        now = cursor.execute(queries.load("schedules")["follow"], {"job_id": job_id}).fetchone()
+        if now is None:
+            raise OperationFailed("job_gone", f"Job {job_id} is gone; its history was pruned.")
+        if now["ended"]:
+            return now
+        words = f"Job {job_id} is {now['state']}" + (f" after {now['failures']} failures" if now["failures"] else "")
+        if words != shown:
+            shown = words
+            notice(f"{words}…", as_json)
+        if time.monotonic() > until:
+            cure = "Is a runner alive (`instashare doctor`)? `instashare schedule history` shows the end when it comes."
+            raise OperationFailed("not_finished", f"{words}; it has not ended within {timeout:g} s.", cure)
+        time.sleep(0.2)
 
 
 def _change(connection: Connection, query: str, as_json: bool, **values: object) -> datetime | None:

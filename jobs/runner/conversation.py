@@ -214,8 +214,7 @@ class Conversation:
             if now >= self._stop_at:
                 self._ledger.stop_jobs()
         elif now >= self._schedules_at:
-            self._schedules_at = now + jittered(SCHEDULE_SECONDS)
-            self._fire_schedules()
+            self._schedules_at = now + min(jittered(SCHEDULE_SECONDS), self._fire_schedules())
         if now >= self._probe_at:
             self._probe_at = now + PROBE_SECONDS
             self._line.probe()
@@ -287,15 +286,18 @@ class Conversation:
             finally:
                 question.answered.set()
 
-    def _fire_schedules(self) -> None:
+    def _fire_schedules(self) -> float:
+        """Fire what is due; seconds until the next may be."""
         try:
             schedules.fire_due(self._line.call)
+            return schedules.seconds_to_next(self._line.call)
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
             if not self._line.is_open:
                 raise
             note("schedules_refused", level=ERROR, reason=plain(error))
+            return SCHEDULE_SECONDS
 
     def _broke(self, error: Exception) -> None:
         self._faults += 1

@@ -16,7 +16,10 @@ from jobs.runner import cron
 from jobs.runner.cron import ScheduleError
 from jobs.runner.log import note
 
-__all__ = ["ScheduleError", "fire_due", "next_time"]
+__all__ = ["ScheduleError", "fire_due", "next_time", "seconds_to_next"]
+
+SOONEST_SECONDS = 1.0
+"""Before what is due is looked for again, whatever is overdue: it may be one that cannot be fired."""
 
 
 def next_time(schedule: str, after: datetime) -> datetime:
@@ -51,3 +54,9 @@ def fire_due(call: Callable[..., Any]) -> int:
             )
             fired += 1
     return fired
+
+
+def seconds_to_next(call: Callable[..., Any]) -> float:
+    """How long until a schedule is due, at least a second; infinite if none ever is. Raises psycopg.Error."""
+    seconds = call("seconds_to_schedule")
+    return float("inf") if seconds is None else max(SOONEST_SECONDS, seconds)

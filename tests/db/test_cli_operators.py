@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def test_before_the_first_runner(database: Database) -> None:
         ("update storage.buckets set public = true where id = 'archives'", "buckets", "archives is public"),
         ("update storage.buckets set file_size_limit = 1000 where id = 'archives'", "storage_limits", "archives"),
         ("update private.settings set file_size_limit_bytes = 5368709120", "storage_limits", "documents"),
+        ("delete from pg_collation where collprovider = 'i'", "server.icu", "no ICU"),
         ("select jobs.pause()", "queue", "paused"),
         ("update jobs.runners set seen_at = now() - interval '1 hour'", "runner_alive", "1 h 0 min ago"),
         ("update scheduled_jobs set next_execution_at = now() - interval '1 hour'", "schedules", "Overdue"),
@@ -229,4 +231,31 @@ def test_schedules(settings: None, database: Database, capsys: pytest.CaptureFix
     job = run(capsys, "schedule", "run", "prune_history")["job_id"]
     assert [one["id"] for one in database.jobs("prune_history")] == [job]
     assert run(capsys, "schedule", "run", "prune_history", code=1)["error"]["code"] == "already_enqueued"
+    bad = run(capsys, "schedule", "set", "prune_history", "0 25 * * *", code=2)["error"]
+    assert bad["code"] == "schedule_invalid" and 'at position 3: "25" is no hour' in bad["message"]
     assert run(capsys, "schedule", "run", "nonsense", code=2)["error"]["code"] == "unknown_schedule"
+
+
+def test_a_schedule_that_is_run_is_followed_to_its_end(
+    settings: None, database: Database, runner: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = run(capsys, "schedule", "run", "prune_history", "--wait", "--timeout", "1", code=1)
+    assert late["error"]["code"] == "not_finished" and "pending" in late["error"]["message"]
+    database.run("delete from jobs.queue")
+    other = runner.on(database.second())
+
+    def work(end: str) -> None:
+        while not (claimed := other.claim()):
+            pass
+        if end == "succeeded":
+            other.finish(claimed[0], jobs=3)
+        else:
+            other.fail(claimed[0], "storage_refused: No.", retryable=False)
+
+    for end, code in (("succeeded", 0), ("dead", 1)):
+        worker = threading.Thread(target=work, args=(end,))
+        worker.start()
+        told = run(capsys, "schedule", "run", "prune_history", "--wait", code=code)
+        worker.join()
+        assert told["state"] == end
+        assert (told["result"], told["error"]) == (({"jobs": 3}, None) if code == 0 else (None, "storage_refused: No."))

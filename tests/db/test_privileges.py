@@ -69,6 +69,7 @@ CLIENT_CALLS = {
     "admin_retry_job(bigint)",
     "admin_revoke_role(uuid,text)",
     "admin_run_schedule(uuid)",
+    "admin_set_schedule(uuid,text)",
     "change_share(uuid,timestamp with time zone)",
     "close_account()",
     "delete_document(uuid)",
@@ -117,6 +118,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "jobs.orphan_keys(text,text,integer)",
         "jobs.purge_batch(integer,uuid)",
         "jobs.run_maintenance(text)",
+        "jobs.seconds_to_schedule()",
     },
     "anon": set(),
 }

@@ -243,6 +243,19 @@ def test_past_the_budget_a_job_is_dead_with_the_reason_that_the_owner_reads(
     assert owner.value("select event_description from logs where event_name = 'failed'") == row["error"]
 
 
+def test_the_removal_of_an_archive_is_not_given_up(database: Database, runner: Runner) -> None:
+    """Links that were signed to it live as long as it does."""
+    database.run(
+        "select jobs.enqueue('remove_archive', null, null, '{\"archive_path\": \"a/b/c.zip\"}', 'remove:c', null, "
+        "1::smallint)"
+    )
+    for _ in range(12):
+        database.run("update jobs.queue set run_at = now()")
+        (job,) = runner.claim()
+        runner.fail(job)
+    assert [(job["kind"], job["failures"]) for job in database.jobs()] == [("remove_archive", 12)]
+
+
 def test_a_failure_that_cannot_be_retried_is_final_at_once(database: Database, owner: Person, runner: Runner) -> None:
     document = queued(database, owner)
     (job,) = runner.claim()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import psycopg
 import pytest
 
 from jobs.cli.app import main
-from jobs.cli.target import SETTINGS
+from jobs.cli.doctor.check import Check
+from jobs.cli.doctor.database import check_database
+from jobs.cli.target import SETTINGS, find_target
 from tests.unit.runner.schedule_cases import Vixie, read_cases
 
 from .pg_cron_cluster import CronServer, cron_server, wait_for
@@ -276,6 +279,90 @@ def test_old_records_go_and_others_stay(installed: Rows, server: CronServer, cli
     assert cli("schedule", "history", "--prune", "5")["pruned"] == 1
     left = installed.execute("select command from cron.job_run_details where command not like '%%-- %%'").fetchall()
     assert left == [{"command": "select somebody()"}]
+
+
+def examine(server: CronServer) -> dict[str, Check]:
+    """What the doctor says of pg_cron."""
+    target = find_target(Path("/nowhere/at/all"), {"ADMIN_DATABASE_URL": server.url})
+    return {check.name: check for check in check_database(target) if check.name.startswith("cron")}
+
+
+def faults(server: CronServer) -> dict[str, str]:
+    return {name: check.detail for name, check in examine(server).items() if not check.ok}
+
+
+def test_the_doctor_looks_at_pg_cron(installed: Rows, server: CronServer) -> None:
+    assert faults(server) == {}
+    found = examine(server)
+    assert set(found) == {"cron.installed", "cron.database", "cron.timezone", "cron.jobs", "cron.runs"}
+    assert found["cron.database"].detail == "Works in postgres."
+    assert found["cron.timezone"].detail.startswith("GMT")
+    assert f"({KINDS})" in found["cron.jobs"].detail
+    number = jobs_of(installed)["prune_history"]["jobid"]
+    for statement, words in (
+        ("delete from cron.job where jobid = %s", "Prune history and logs is missing"),
+        ("update cron.job set schedule = '* * * * *' where jobid = %s", "is kept as * * * * *"),
+        ("update cron.job set active = false where jobid = %s", "is inactive"),
+        ("update cron.job set database = 'template1' where jobid = %s", "is inactive, or"),
+        ("update cron.job set jobname = 'instashare:old' where jobid = %s", "(removed) is there and should not be"),
+    ):
+        installed.execute("begin")
+        installed.execute(statement, [number])
+        installed.execute("commit")
+        assert words in faults(server).get("cron.jobs", "all is well"), statement
+        installed.execute("select private.leave_pg_cron(), private.sync_pg_cron()")
+        number = jobs_of(installed)["prune_history"]["jobid"]
+        installed.execute("delete from cron.job where jobname = 'instashare:old'")
+        assert faults(server) == {}
+
+
+def test_the_doctor_knows_what_an_old_pg_cron_cannot_say(installed: Rows, server: CronServer) -> None:
+    change(installed, "prune_history", schedule="0 0 $ * *")
+    check = examine(server)["cron.jobs"]
+    assert check.ok and "cannot say Prune history and logs" in check.detail
+
+
+def test_the_doctor_finds_a_pg_cron_that_fails_or_is_idle(installed: Rows, server: CronServer) -> None:
+    number = jobs_of(installed)["expire_shares"]["jobid"]
+    insert = (
+        "insert into cron.job_run_details"
+        " (jobid, runid, database, username, command, status, return_message, start_time)"
+        " values (%s, 1000000 + %s, 'postgres', 'postgres', 'select 1', %s, %s, now())"
+    )
+    installed.execute(insert, [number, 1, "failed", "connection failed"])
+    assert faults(server) == {"cron.runs": "The last run of Expire shares failed: connection failed."}
+    installed.execute(insert, [number, 2, "succeeded", "1 row"])
+    assert faults(server) == {}
+    # an hour later it has called nothing since: its launcher does not heed the clock that the test sets
+    server.clock.set(datetime.now(UTC) + timedelta(hours=1))
+    installed.execute("update public.scheduled_jobs set next_execution_at = now() + interval '1 minute'")
+    assert "Expire shares was due and not called" in faults(server)["cron.runs"]
+
+
+def test_the_doctor_finds_a_pg_cron_of_another_database(installed: Rows, server: CronServer) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("create database other_application")
+    usual = server.service
+    try:
+        server.stop()
+        server.service = replace(usual, argv=[*usual.argv, "-c", "cron.database_name=other_application"])
+        server.start()
+        words = faults(server)["cron.database"]
+        assert words == "pg_cron works in the database other_application, not in postgres: it is idle here."
+        server.stop()
+        server.service = replace(usual, argv=[*usual.argv, "-c", "shared_preload_libraries="])
+        server.start()
+        assert "does not load pg_cron" in faults(server)["cron.database"]
+    finally:
+        server.stop()
+        server.service = usual
+        server.start()
+
+
+def test_the_doctor_has_no_fault_to_find_where_there_is_no_pg_cron(admin: Rows, server: CronServer) -> None:
+    found = examine(server)
+    assert set(found) == {"cron.installed"} and found["cron.installed"].ok
+    assert "schedule sync --install" in found["cron.installed"].detail
 
 
 INSTANTS = [

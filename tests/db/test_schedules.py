@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
+import pytest
+
 from tests.db.conftest import Database, Person, Runner, in_parallel, refused
 
 KINDS = {
@@ -118,6 +121,50 @@ def test_admins_read_the_schedules_and_nobody_changes_them(
     with refused("42501"):
         anonymous.run("select * from scheduled_jobs")
     assert database.value("select bool_and(enabled) from scheduled_jobs")
+
+
+def test_an_admin_sets_a_schedule_and_reads_where_a_bad_one_is_wrong(
+    database: Database, owner: Person, admin: Person
+) -> None:
+    schedule = database.value("select id from scheduled_jobs where kind = 'prune_history'")
+    with refused("PT422", "schedule_invalid"):
+        admin.call("admin_set_schedule", schedule, "0 25 * * *")
+    with pytest.raises(psycopg.Error, match='"0 25 \\* \\* \\*" cannot be read at position 3: "25" is no hour'):
+        admin.call("admin_set_schedule", schedule, "0 25 * * *")
+    for person, code in ((owner, "not_allowed"), (database.sign_up("viewer@example.test"), "not_allowed")):
+        with refused("PT403", code):
+            person.call("admin_set_schedule", schedule, "1 2 * * *")
+    assert database.value("select schedule from scheduled_jobs where id = %s", schedule) == "57 3 * * *"
+    following = admin.call("admin_set_schedule", schedule, " 1 2 * * * ")
+    row = database.run("select schedule, next_execution_at from scheduled_jobs where id = %s", schedule)[0]
+    assert row == {"schedule": "1 2 * * *", "next_execution_at": following}
+    with refused("PT404", "schedule_not_found"):
+        admin.call("admin_set_schedule", owner.id, "1 2 * * *")
+
+
+def test_each_change_of_an_admin_is_logged_once_and_no_change_never(database: Database, admin: Person) -> None:
+    schedule = database.value("select id from scheduled_jobs where kind = 'prune_history'")
+    for enabled in (False, False, True):
+        admin.call("admin_enable_schedule", schedule, enabled)
+    admin.call("admin_set_schedule", schedule, "1 2 * * *")
+    admin.call("admin_set_schedule", schedule, "1 2 * * *")
+    rows = database.run("select user_id, event_description from logs where event_name = 'schedule_changed' order by id")
+    assert [row["event_description"] for row in rows] == [
+        "“Prune history and logs” runs no more", "“Prune history and logs” runs at 57 3 * * * UTC",
+        "“Prune history and logs” runs at 1 2 * * * UTC",
+    ]  # fmt: skip
+    assert {str(row["user_id"]) for row in rows} == {admin.id}
+
+
+def test_how_long_until_the_next_is_due(database: Database, runner: Runner) -> None:
+    database.run("update scheduled_jobs set enabled = kind = 'prune_history'")
+    database.run("update scheduled_jobs set next_execution_at = now() + interval '1 hour' where enabled")
+    seconds = runner.call("seconds_to_schedule")
+    assert 3500 < seconds <= 3600
+    make_due(database, "prune_history")
+    assert runner.call("seconds_to_schedule") < 0
+    database.run("update scheduled_jobs set enabled = false")
+    assert runner.call("seconds_to_schedule") is None
 
 
 def test_maintenance_that_the_database_does_not_know_is_null(runner: Runner) -> None:

@@ -14,6 +14,7 @@ from jobs import queries
 from jobs.cli.connection import Connection, connect
 from jobs.cli.doctor.check import Check, fail, passed
 from jobs.cli.doctor.connection_strings import is_safe_to_try
+from jobs.cli.doctor.cron import check_cron
 from jobs.cli.doctor.vault import check_vault
 from jobs.cli.migrations import Migration, list_states, read_migrations
 from jobs.cli.target import Target
@@ -69,6 +70,7 @@ def check_database(target: Target) -> list[Check]:
             for check in (_check_privileges, _check_row_security, _check_role, check_vault, *_LIVELY):
                 found += _attempt(connection, check)
             limit = target.local.storage_limit if target.is_local and target.local else None
+            found += _attempt(connection, check_cron, "cron")
             found += _attempt(connection, partial(_check_buckets, project_limit=limit), "buckets")
     except InstaShareError as error:
         found.append(fail(name, error.message, error.cure))

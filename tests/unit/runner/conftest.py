@@ -95,6 +95,8 @@ class FakeLine:
         if name == "find_finished":
             outcome, attempt, runner_id = self.history.get(parameters[0], ("", 0, ""))
             return outcome if (attempt, runner_id) == parameters[1:] else None
+        if name == "seconds_to_schedule":
+            return self.answers.get(name)
         if name == "due_schedules":
             return {"now": "2026-11-24T10:00:30+00:00", "schedules": self.schedules}
         answer = self.answers[name]

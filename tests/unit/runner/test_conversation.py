@@ -451,3 +451,10 @@ def test_a_runner_is_stopped_in_an_outage(stand: Any) -> None:
     stand.conversation.stop()
     stand.until(lambda: not stand.thread.is_alive())
     assert len(stand.line.waiting) == 1
+
+
+def test_a_runner_wakes_for_the_next_schedule(stand: Any) -> None:
+    stand.line.answers["seconds_to_schedule"] = 1.2
+    stand.start()
+    # by the clock alone the second look came after 16 s at the earliest
+    stand.until(lambda: [name for name, _ in stand.line.asked].count("due_schedules") >= 3, 10)

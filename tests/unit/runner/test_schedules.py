@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from jobs.runner.schedules import ScheduleError, fire_due, next_time
+from jobs.runner.schedules import ScheduleError, fire_due, next_time, seconds_to_next
 
 from .bad_schedules import BAD
 
@@ -56,3 +56,8 @@ def test_what_another_fired_does_not_count() -> None:
         "fire_schedule": False,
     }
     assert fire_due(lambda name, *_: answers[name]) == 0
+
+
+@pytest.mark.parametrize(("told", "seconds"), [(None, float("inf")), (-5.0, 1.0), (0.0, 1.0), (7.5, 7.5)])
+def test_what_is_overdue_is_looked_for_again_but_not_at_once(told: float | None, seconds: float) -> None:
+    assert seconds_to_next(lambda name: {"seconds_to_schedule": told}[name]) == seconds
