@@ -507,6 +507,10 @@ export type Database = {
         Returns: undefined
       }
       admin_run_schedule: { Args: { schedule_id: string }; Returns: number }
+      admin_set_schedule: {
+        Args: { schedule: string; schedule_id: string }
+        Returns: string
+      }
       change_share: {
         Args: { expires_at: string; share_id: string }
         Returns: Json
