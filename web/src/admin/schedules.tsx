@@ -67,7 +67,7 @@ export function SchedulesPage() {
         {
             title: text.admin.cron,
             cell: (schedule) => (
-                <span>
+                <span className={styles.cron}>
                     {inWords(schedule.schedule, language) ?? schedule.schedule}
                     <small>{schedule.schedule}</small>
                 </span>
@@ -75,6 +75,7 @@ export function SchedulesPage() {
         },
         {
             title: text.admin.last,
+            low: true,
             cell: (schedule) => <span className={styles.when}>{schedule.last_execution_at ? format.moment(schedule.last_execution_at) : "–"}</span>,
         },
         {
