@@ -223,7 +223,7 @@ class Resumable:
         upload = await self.find(attempt, identity)
         await self.authorise(attempt, upload)
         async with self.locks.held(upload.version):
-            upload = await self.find(attempt, identity)
+            upload = await self.find_settled(attempt, identity)
             if upload.offset == upload.size:
                 raise invalid_request("Cannot terminate an already completed upload")
             await self.uploads.remove(upload.version)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import json
 import os
 import random
 import socket
@@ -129,10 +130,6 @@ def test_aiotus_goes_on_after_cuts(gateway: Gateway, buckets: Buckets, tmp_path:
 
 def test_nothing_is_left_of_an_upload_that_was_cut_while_it_was_created(gateway: Gateway, buckets: Buckets) -> None:
     """Nobody has been told its address."""
-    names = (
-        f"{name} {text}"
-        for name, text in (("bucketName", b64(buckets.private)), ("objectName", b64(f"{buckets.person}/c")))
-    )
     lines = [
         "POST /storage/v1/upload/resumable HTTP/1.1",
         f"host: 127.0.0.1:{gateway.port}",
@@ -141,7 +138,7 @@ def test_nothing_is_left_of_an_upload_that_was_cut_while_it_was_created(gateway:
         "upload-length: 1000000",
         "content-length: 1000000",
         "content-type: application/offset+octet-stream",
-        f"upload-metadata: {','.join(names)}",
+        f"upload-metadata: {metadata(buckets.private, f'{buckets.person}/c')}",
     ]
     before = gateway.folder("resumable")
     with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
@@ -182,6 +179,94 @@ def test_killed_at_random_moments(gateway: Gateway, buckets: Buckets) -> None:
                 answer = http.get(f"/object/{buckets.private}/{name}")
                 digest = hashlib.md5(answer.content, usedforsecurity=False).hexdigest()
                 assert answer.status_code == 200 and etag == f'"{digest}"' and digest in contents
+
+
+class Resuming(threading.Thread):
+    """Uploads resumably, replaces, terminates, until it is told to end or its connection goes."""
+
+    def __init__(self, buckets: Buckets, seed: float) -> None:
+        super().__init__()
+        self.buckets, self.chosen, self.ended = buckets, random.Random(seed), threading.Event()
+        self.known: dict[str, bytes] = {}  # addresses of uploads that were neither finished nor terminated, and bodies
+
+    def run(self) -> None:
+        with resuming(self.buckets) as http, contextlib.suppress(httpx.TransportError):
+            while not self.ended.is_set():
+                body = self.chosen.choice(bodies())
+                key = f"{self.buckets.person}/tus/{self.chosen.randrange(3)}"
+                headers = {"upload-length": str(len(body)), "upload-metadata": metadata(self.buckets.private, key)}
+                if self.chosen.randrange(3) == 0:  # all at once
+                    http.post("/upload/resumable", headers={**headers, "content-type": PART}, content=body)
+                    continue
+                address = http.post("/upload/resumable", headers=headers).headers["location"]
+                self.known[address] = body
+                middle = self.chosen.randrange(len(body))
+                append(http, address, 0, body[:middle])
+                if self.chosen.randrange(4) == 0:
+                    del self.known[address]  # whether it was terminated in time nobody knows
+                    http.delete(address)
+                elif append(http, address, middle, body[middle:]).status_code == 204:
+                    del self.known[address]
+
+
+PART = "application/offset+octet-stream"
+
+
+def metadata(bucket: str, key: str) -> str:
+    return f"bucketName {b64(bucket)},objectName {b64(key)}"
+
+
+def resuming(buckets: Buckets) -> httpx.Client:
+    http = client(buckets)
+    http.headers.update({"tus-resumable": "1.0.0", "x-upsert": "true"})
+    return http
+
+
+def append(http: httpx.Client, address: str, offset: int, data: bytes) -> httpx.Response:
+    return http.patch(address, headers={"content-type": PART, "upload-offset": str(offset)}, content=data)
+
+
+def test_killed_at_random_moments_of_resumable_uploads(gateway: Gateway, buckets: Buckets) -> None:
+    """Creation, parts, the last part and termination: what a client knows of goes on, and all objects are whole."""
+    chosen = random.Random(11)
+    contents = {hashlib.md5(data, usedforsecurity=False).hexdigest() for data in bodies()}
+    folder = gateway.data_dir / "storage" / "resumable"
+    resumed = 0
+    for _ in range(3):
+        workers = [Resuming(buckets, chosen.random()) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        time.sleep(chosen.uniform(0.3, 1.5))  # the moment of the crash; any will do
+        before = gateway.pid
+        gateway.kill()
+        for worker in workers:
+            worker.ended.set()
+            worker.join()
+        gateway.wait_until_back(before)
+        assert not gateway.folder("incoming")
+        # a part has its description, and nothing is half written
+        assert {path.suffix for path in folder.iterdir()} <= {".json", ".part"}
+        assert {path.stem for path in folder.glob("*.part")} <= {path.stem for path in folder.glob("*.json")}
+        with resuming(buckets) as http:
+            for address, body in (known for worker in workers for known in worker.known.items()):
+                found = http.head(address)
+                assert found.status_code == 200, found.status_code
+                reached = int(found.headers["upload-offset"])
+                if reached < len(body):
+                    done = append(http, address, reached, body[reached:])
+                    assert (done.status_code, done.headers["tus-complete"]) == (204, "1"), done.text
+                    resumed += 1
+            for part in folder.glob("*.part"):  # made, and nobody was told of it; or its termination came too late
+                said = json.loads(part.with_suffix(".json").read_text())
+                name = f"{said['bucket']}/{said['key']}/{said['version']}"
+                address = f"/upload/resumable/{base64.urlsafe_b64encode(name.encode()).decode().rstrip('=')}"
+                assert http.delete(address).status_code == 204
+            for name, etag in buckets.sql("select name, metadata ->> 'eTag' from storage.objects"):
+                got = http.get(f"/object/{buckets.private}/{name}").content
+                digest = hashlib.md5(got, usedforsecurity=False).hexdigest()
+                assert etag == f'"{digest}"' and digest in contents
+        only_whole_objects_are_left(gateway, buckets)
+    assert resumed
 
 
 def bodies() -> list[bytes]:
@@ -254,13 +339,13 @@ def test_full_disk_answers_an_error_and_keeps_the_old_version(
         assert form.status_code == 500 and form.json()["message"] == FULL
         assert http.get(url).content == old
         # a resumable one is told the same, keeps what fits and may be ended
-        metadata = f"bucketName {b64(buckets.private)},objectName {b64(f'{buckets.person}/resumed.bin')}"
-        made = http.post("/upload/resumable", headers={"upload-length": str(len(new)), "upload-metadata": metadata})
-        part = {"content-type": "application/offset+octet-stream", "upload-offset": "0"}
-        stopped = http.patch(made.headers["location"], headers=part, content=new)
+        named = metadata(buckets.private, f"{buckets.person}/full.bin")
+        made = http.post("/upload/resumable", headers={"upload-length": str(len(new)), "upload-metadata": named})
+        stopped = append(http, made.headers["location"], 0, new)
         assert (stopped.status_code, stopped.text) == (500, FULL)
         reached = int(http.head(made.headers["location"]).headers["upload-offset"])
         assert 0 < reached < len(new)
+        assert http.get(url).content == old
         assert http.delete(made.headers["location"]).status_code == 204
         assert not list((small_disk / "storage" / "incoming").iterdir())
         assert http.post(url, content=b"new" * 1_000_000).status_code == 200  # there is room again
@@ -315,18 +400,29 @@ def test_two_hundred_downloads_and_fifty_uploads_at_once(
 
 
 def test_slow_clients_hold_no_database_connection(gateway: Gateway, buckets: Buckets) -> None:
-    """Forty of them stall, up and down; the pool has ten connections, and another client is served meanwhile."""
+    """Sixty of them stall, up and down; the pool has ten connections, and another client is served meanwhile."""
     base = f"/object/{buckets.private}/{buckets.person}"
     with client(buckets) as http:
         assert http.post(f"{base}/large.bin", content=os.urandom(20_000_000)).status_code == 200
         with contextlib.ExitStack() as stalled:
             for number in range(20):
-                for first in (f"GET /storage/v1{base}/large.bin", f"POST /storage/v1{base}/slow-{number}"):
+                named = metadata(buckets.private, f"{buckets.person}/part-{number}")
+                made = {"tus-resumable": "1.0.0", "upload-length": "1000", "upload-metadata": named}
+                address = http.post("/upload/resumable", headers=made).headers["location"]
+                requests = (
+                    f"GET /storage/v1{base}/large.bin",
+                    f"POST /storage/v1{base}/slow-{number}",
+                    f"PATCH {address.removeprefix(buckets.storage.url)}",
+                )
+                for first in requests:
                     lines = [
                         f"{first} HTTP/1.1",
                         f"host: 127.0.0.1:{gateway.port}",
                         f"authorization: Bearer {buckets.token}",
                         f"content-length: {0 if first.startswith('GET') else 1000}",
+                        "tus-resumable: 1.0.0",
+                        f"content-type: {PART}",
+                        "upload-offset: 0",
                     ]
                     connection = stalled.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
                     connection.sendall("\r\n".join([*lines, "", ""]).encode())
