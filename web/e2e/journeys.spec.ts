@@ -351,7 +351,7 @@ test("10 the recipient downloads; after the removal he is refused", async ({ pag
     await expect(page.getByText(`${recipient.email} no longer has access.`).first()).toBeVisible();
     await expect(page.getByRole("dialog").getByText("Only you", { exact: true })).toBeVisible();
     await theirs.getByRole("button", { name: "Download Plan.pdf" }).click();
-    await expect(theirs.getByText(/gone or no longer shared/).first()).toBeVisible();
+    await expect(theirs.getByText(/deleted or is no longer shared with you/).first()).toBeVisible();
     await expect(theirs.getByText("Nothing is shared with you yet")).toBeVisible();
     await theirs.context().close();
 });

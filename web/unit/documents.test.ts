@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { describe, expect, it } from "vitest";
 import { belongs, type DocumentRow, merge, type Pages, type View } from "../src/library/documents";
 import { stateOf } from "../src/library/row_state";

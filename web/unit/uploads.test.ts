@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { clearRecords, readRecords } from "../src/uploads/records";
 import type * as Uploads from "../src/uploads/uploads";
@@ -46,8 +47,11 @@ async function openTab({ begin = true } = {}): Promise<Tab> {
     return tab;
 }
 
+/** A deadline, not an expectation: the machine may be busy. */
+const soon = <T>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 20_000 });
+
 async function first(name: string): Promise<FakeTransfer> {
-    return vi.waitFor(() => {
+    return soon(() => {
         const found = world().transfers.find((one) => one.documentId.endsWith(name) && one.log.includes("start"));
         if (!found) throw new Error(`${name} is not being sent`);
         return found;
@@ -120,7 +124,7 @@ describe("files on their way", () => {
         expect(transfer.log).toEqual(["start", "terminate"]);
         expect(world().called).toEqual([`delete_document ${transfer.documentId}`, `purge_document ${transfer.documentId}`]);
         expect(tab.uploads.uploads.get()).toEqual([]);
-        await vi.waitFor(async () => expect(await readRecords("me")).toEqual([]));
+        await soon(async () => expect(await readRecords("me")).toEqual([]));
     });
 
     it("sign-out stops everything and leaves nothing in the browser", async () => {
@@ -170,9 +174,9 @@ describe("files on their way", () => {
             expect(request).not.toHaveBeenCalled();
             visible = true;
             document.dispatchEvent(new Event("visibilitychange"));
-            await vi.waitFor(() => expect(held).toBe(1));
+            await soon(() => expect(held).toBe(1));
             transfer.end("done");
-            await vi.waitFor(() => expect(held).toBe(0));
+            await soon(() => expect(held).toBe(0));
         } finally {
             Reflect.deleteProperty(navigator, "wakeLock");
         }
@@ -186,16 +190,16 @@ describe("refusals", () => {
         const transfer = await first("a");
         for (const row of world().rows) row.status = "queued";
         transfer.end("refused", "new row violates row-level security policy");
-        await vi.waitFor(() => expect(tab.states().a).toBe("done"));
+        await soon(() => expect(tab.states().a).toBe("done"));
     });
 
     it("of one whose row still waits are told in the server's words, and nothing is kept", async () => {
         const tab = await openTab();
         await tab.uploads.addFiles([file("a")]);
         (await first("a")).end("refused", "The stored file has 11 bytes, the document 10.");
-        await vi.waitFor(() => expect(tab.states().a).toBe("refused"));
+        await soon(() => expect(tab.states().a).toBe("refused"));
         expect(tab.uploads.uploads.get()[0]?.why).toBe("The stored file has 11 bytes, the document 10.");
-        await vi.waitFor(async () => expect(await readRecords("me")).toEqual([]));
+        await soon(async () => expect(await readRecords("me")).toEqual([]));
     });
 
     it("of one whose document is gone leave nothing behind", async () => {
@@ -204,7 +208,7 @@ describe("refusals", () => {
         const transfer = await first("a");
         world().rows = [];
         transfer.end("refused");
-        await vi.waitFor(() => expect(tab.uploads.uploads.get()).toEqual([]));
+        await soon(() => expect(tab.uploads.uploads.get()).toEqual([]));
     });
 
     it("a vanished upload offers to begin anew, and begins at zero without its old address", async () => {
@@ -214,11 +218,11 @@ describe("refusals", () => {
         transfer.url("http://storage/upload/1");
         transfer.progress(60);
         transfer.end("vanished");
-        await vi.waitFor(() => expect(tab.states().a).toBe("vanished"));
+        await soon(() => expect(tab.states().a).toBe("vanished"));
         const [one] = tab.uploads.uploads.get();
         expect(one?.sent).toBe(0);
         tab.uploads.resumeUpload(one?.key ?? "");
-        await vi.waitFor(() => expect(world().transfers).toHaveLength(2));
+        await soon(() => expect(world().transfers).toHaveLength(2));
         expect(world().transfers[1]?.uploadUrl).toBeNull();
     });
 
@@ -240,7 +244,7 @@ describe("networks and sleep", () => {
         expect(tab.states().a).toBe("offline");
         online = true;
         window.dispatchEvent(new Event("online"));
-        await vi.waitFor(() => expect(tab.states().a).toBe("sending"));
+        await soon(() => expect(tab.states().a).toBe("sending"));
         expect(transfer.log).toEqual(["start", "abort", "start"]);
     });
 
@@ -265,7 +269,7 @@ describe("networks and sleep", () => {
         vi.spyOn(Date, "now").mockImplementation(() => woken);
         moves.progress(50);
         document.dispatchEvent(new Event("visibilitychange"));
-        await vi.waitFor(() => expect(hangs.log).toEqual(["start", "abort", "start"]));
+        await soon(() => expect(hangs.log).toEqual(["start", "abort", "start"]));
         expect(moves.log).toEqual(["start"]);
         document.dispatchEvent(new Event("visibilitychange"));
         expect(hangs.log).toHaveLength(3);
@@ -317,7 +321,7 @@ describe("reloads and other tabs", () => {
         expect(tab.states().a).toBe("offline");
         world().server = "up";
         window.dispatchEvent(new Event("online"));
-        await vi.waitFor(() => expect(world().transfers).toHaveLength(2));
+        await soon(() => expect(world().transfers).toHaveLength(2));
         expect(world().rows).toHaveLength(2);
         expect(new Set(world().transfers.map((one) => one.documentId)).size).toBe(2);
     });
@@ -362,7 +366,7 @@ describe("reloads and other tabs", () => {
             (await first("small")).url("http://storage/upload/small");
             const sent = await first("large");
             sent.url("http://storage/upload/large");
-            await vi.waitFor(async () => expect((await readRecords("me")).every((one) => one.uploadUrl)).toBe(true));
+            await soon(async () => expect((await readRecords("me")).every((one) => one.uploadUrl)).toBe(true));
             tab.close();
             world().transfers = [];
 
@@ -389,7 +393,7 @@ describe("reloads and other tabs", () => {
         for (const row of world().rows) row.status = "ready";
         const again = await openTab();
         expect(again.uploads.uploads.get()).toEqual([]);
-        await vi.waitFor(async () => expect(await readRecords("me")).toEqual([]));
+        await soon(async () => expect(await readRecords("me")).toEqual([]));
     });
 
     it("two tabs never send the same document; the second goes on when the first is closed", async () => {
@@ -400,7 +404,7 @@ describe("reloads and other tabs", () => {
         expect(two.states().a).toBe("elsewhere");
         expect(world().transfers).toHaveLength(1);
         one.close();
-        await vi.waitFor(() => expect(two.states().a).toBe("sending"));
+        await soon(() => expect(two.states().a).toBe("sending"));
         expect(world().transfers).toHaveLength(2);
         expect(world().transfers[1]?.uploadUrl).toBe("http://storage/upload/a");
     });
@@ -413,7 +417,7 @@ describe("reloads and other tabs", () => {
         expect(two.states().a).toBe("elsewhere");
         for (const row of world().rows) row.status = "queued";
         transfer.end("done");
-        await vi.waitFor(() => expect(two.uploads.uploads.get()).toEqual([]));
+        await soon(() => expect(two.uploads.uploads.get()).toEqual([]));
         expect(world().transfers).toHaveLength(1);
     });
 

@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { describe, expect, it } from "vitest";
 import { detail } from "../src/activity/detail";
 import { inWords } from "../src/admin/cron";

@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { CalendarClock, ListChecks, LogOut, ScrollText, Shield } from "lucide-react";
 import { type FormEvent, useEffect, useState } from "react";
-import { Link, useLocation } from "wouter";
+import { Link } from "wouter";
 import { asFault, restFault } from "../client/faults";
 import { keys } from "../client/keys";
 import { useStore } from "../client/store";
@@ -27,7 +27,6 @@ import { signOut, usePerson } from "./session";
 export default function Account() {
     const text = useText();
     const person = usePerson();
-    const [, go] = useLocation();
     const phone = useWidth() === "phone";
     const profile = useProfile();
     const { isAdmin } = useRoles();
@@ -77,7 +76,7 @@ export default function Account() {
                 <section>
                     <h2>{text.account.session}</h2>
                     <div className={styles.actions}>
-                        <Button icon={LogOut} onClick={() => void signOut().then(() => go("/sign-in", { replace: true }))}>
+                        <Button icon={LogOut} onClick={() => void signOut()}>
                             {text.entry.signOut}
                         </Button>
                     </div>
@@ -245,7 +244,6 @@ function Appearance() {
 function CloseAccount({ email }: { email: string }) {
     const text = useText();
     const online = useOnline();
-    const [, go] = useLocation();
     const [open, setOpen] = useState(false);
     const [typed, setTyped] = useState("");
     const [busy, setBusy] = useState(false);
@@ -261,7 +259,6 @@ function CloseAccount({ email }: { email: string }) {
         if (error) return setFault(sentence(restFault(error, status), text));
         tell(text.account.closed);
         await signOut();
-        go("/sign-in", { replace: true });
     }
 
     return (

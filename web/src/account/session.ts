@@ -34,6 +34,8 @@ export function watchSession(): void {
     supabase().auth.onAuthStateChange((event, found) => {
         const before = session.get().person;
         const person = personOf(found);
+        // whoever comes next begins at the library; not later, when the server has answered: he may have gone elsewhere
+        if (leaving && !person) window.history.replaceState(null, "", "/");
         session.set((now) => ({
             ...now,
             known: true,
@@ -58,10 +60,13 @@ export function onLeave(leaver: (person: Person) => Promise<void> | void): void 
 export async function signOut(): Promise<void> {
     const { person } = session.get();
     leaving = true;
-    if (person) for (const leaver of leavers) await leaver(person);
-    // this device only; where the server cannot be reached the session is forgotten here all the same
-    await supabase().auth.signOut({ scope: "local" });
-    leaving = false;
+    try {
+        if (person) for (const leaver of leavers) await leaver(person);
+        // this device only; where the server cannot be reached the session is forgotten here all the same
+        await supabase().auth.signOut({ scope: "local" });
+    } finally {
+        leaving = false;
+    }
 }
 
 /** What the link said was read. */

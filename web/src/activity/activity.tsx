@@ -57,11 +57,18 @@ interface Entry extends Event {
     documentName: string | null;
 }
 
-async function readEvents(person: string, before: number | null): Promise<Entry[]> {
-    // an admin may read everybody's: here he sees his own
-    let query = supabase().from("logs").select("*").or(`user_id.eq.${person},owner_id.eq.${person}`);
+/** What happened to a person's documents, or what he did: each has its index. An admin may read everybody's, here he sees his own. */
+async function readLog(column: "owner_id" | "user_id", person: string, before: number | null): Promise<Event[]> {
+    let query = supabase().from("logs").select("*").eq(column, person);
     if (before !== null) query = query.lt("id", before);
-    const events = unwrap(await query.order("id", { ascending: false }).limit(PAGE));
+    return unwrap(await query.order("id", { ascending: false }).limit(PAGE));
+}
+
+async function readEvents(person: string, before: number | null): Promise<Entry[]> {
+    const [own, done] = await Promise.all([readLog("owner_id", person, before), readLog("user_id", person, before)]);
+    // what one did to one's own documents is in both
+    const both = new Map([...own, ...done].map((event) => [event.id, event]));
+    const events = [...both.values()].sort((a, b) => b.id - a.id).slice(0, PAGE);
     const ids = [...new Set(events.map((event) => event.document_id).filter((id) => id !== null))];
     const named = ids.length > 0 ? unwrap(await supabase().from("documents").select("id, name").in("id", ids)) : [];
     const names = new Map(named.map((row) => [row.id, row.name]));

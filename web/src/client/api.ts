@@ -1,5 +1,5 @@
 import { Fault } from "./faults";
-import { accessToken, config } from "./supabase";
+import { accessToken, config, fetchInTime } from "./supabase";
 
 /** The slim API: renaming and download links. Its errors are problem documents (RFC 9457) with a stable `code`. */
 
@@ -19,7 +19,7 @@ interface Problem {
 async function call<T>(method: string, path: string, body: unknown, headers: Record<string, string> = {}): Promise<T> {
     let response: Response;
     try {
-        response = await fetch(`${config().backendUrl}${path}`, {
+        response = await fetchInTime(`${config().backendUrl}${path}`, {
             method,
             headers: { Authorization: `Bearer ${await accessToken()}`, "Content-Type": "application/json", ...headers },
             body: JSON.stringify(body),

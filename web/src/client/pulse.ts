@@ -24,6 +24,7 @@ export function nextDelay(beat: Beat, last: number, random: number): number {
     return bare * (0.8 + 0.4 * random);
 }
 
+/** Begins at once; `beat` may take its time, there is never more than one. A beat that fails slows down like one without news. */
 export function startPulse(beat: () => Promise<Beat>): Pulse {
     let timer: ReturnType<typeof setTimeout> | undefined;
     let running = false;
@@ -53,9 +54,10 @@ export function startPulse(beat: () => Promise<Beat>): Pulse {
         }
     }
 
+    // coming back is told twice, as focus and as visibility: a beat that runs already is fresh enough for both
     const seen = () => {
         if (document.visibilityState === "hidden") clearTimeout(timer);
-        else void go();
+        else if (!running) void go();
     };
     document.addEventListener("visibilitychange", seen);
     window.addEventListener("focus", seen);

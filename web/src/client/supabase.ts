@@ -14,8 +14,18 @@ export function connect(config: Config): Client {
     settings = config;
     client = createClient<Database>(config.supabaseUrl, config.publishableKey, {
         auth: { persistSession: true, autoRefreshToken: true, detectSessionInUrl: true, storageKey: "instashare.session" },
+        global: { fetch: fetchInTime },
     });
     return client;
+}
+
+/** Nothing of Auth and REST takes this long, in milliseconds: the database itself gives up after 8 s. */
+const DEADLINE = 30_000;
+
+/** A connection that died while the device slept may never answer, and what waits for it would wait for ever. */
+export function fetchInTime(input: RequestInfo | URL, init: RequestInit = {}): Promise<Response> {
+    const late = AbortSignal.timeout(DEADLINE);
+    return fetch(input, { ...init, signal: init.signal ? AbortSignal.any([init.signal, late]) : late });
 }
 
 export function supabase(): Client {

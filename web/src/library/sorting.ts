@@ -1,3 +1,4 @@
+import { type Behind, behindRow, quote } from "../client/keyset";
 import { createStore } from "../client/store";
 import type { DocumentRow } from "./documents";
 
@@ -71,17 +72,11 @@ export function orderOf(sort: Sort): [column: string, ascending: boolean][] {
     return [first, ["id", !sort.descending]];
 }
 
-/**
- * The rows behind a place, for REST (docs/lists.md): `start` finds it in the index, `beyond` leaves out what was shown.
- */
-export function behind(sort: Sort, place: Place): { column: string; operator: "gte" | "lte"; value: string; beyond: string } {
+/** The rows behind a place, for REST. */
+export function behind(sort: Sort, place: Place): Behind {
     const column = COLUMNS[sort.by];
-    const value = String(place[column]);
-    const further = sort.descending ? "lt" : "gt";
-    const quoted = `"${value.replace(/[\\"]/g, "\\$&")}"`;
-    const beyond =
-        sort.by === "status"
-            ? `status.${further}.${quoted},created_at.lt.${place.created_at},and(created_at.eq.${place.created_at},id.lt.${place.id})`
-            : `${column}.${further}.${quoted},id.${further}.${place.id}`;
-    return { column, operator: sort.descending ? "lte" : "gte", value, beyond };
+    const { beyond, ...start } = behindRow(column, place[column], place.id, sort.descending);
+    if (sort.by !== "status") return { ...start, beyond };
+    const newer = `created_at.lt.${place.created_at},and(created_at.eq.${place.created_at},id.lt.${place.id})`;
+    return { ...start, beyond: `status.${sort.descending ? "lt" : "gt"}.${quote(place.status)},${newer}` };
 }

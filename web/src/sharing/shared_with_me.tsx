@@ -1,12 +1,13 @@
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { type InfiniteData, useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { Download, LogOut, Users } from "lucide-react";
 import { useEffect } from "react";
 import { usePerson } from "../account/session";
 import { asFault, unwrap } from "../client/faults";
 import { keys } from "../client/keys";
+import { behindRow } from "../client/keyset";
 import { supabase } from "../client/supabase";
 import { useOnline } from "../client/surroundings";
-import { IconButton } from "../elements/button";
+import { Button, IconButton } from "../elements/button";
 import list from "../elements/list.module.scss";
 import { complain, tell } from "../elements/messages";
 import { Empty, Failed, Skeleton } from "../elements/states";
@@ -29,8 +30,15 @@ interface Shared {
     expiresAt: string | null;
 }
 
-async function readShared(): Promise<Shared[]> {
-    const rows = unwrap(await supabase().from("shared_with_me").select("*").order("shared_at", { ascending: false }).order("id").limit(1000));
+const PAGE = 100;
+
+async function readShared(last: Shared | null): Promise<Shared[]> {
+    let query = supabase().from("shared_with_me").select("*");
+    if (last) {
+        const { column, operator, value, beyond } = behindRow("shared_at", last.sharedAt, last.id, true);
+        query = query.filter(column, operator, value).or(beyond);
+    }
+    const rows = unwrap(await query.order("shared_at", { ascending: false }).order("id", { ascending: false }).limit(PAGE));
     return rows.map((row) => ({
         id: row.id ?? "",
         name: row.name ?? "",
@@ -49,14 +57,24 @@ export default function SharedWithMe() {
     const online = useOnline();
     const person = usePerson().id;
     const cache = useQueryClient();
-    const query = useQuery({ queryKey: keys.shared(person), queryFn: readShared, refetchInterval: 30_000 });
+    // the pulse asks for it when the number changes; the minute is for what changes within it
+    const query = useInfiniteQuery({
+        queryKey: keys.shared(person),
+        queryFn: ({ pageParam }) => readShared(pageParam),
+        initialPageParam: null as Shared | null,
+        getNextPageParam: (page) => (page.length === PAGE ? page[page.length - 1] : null),
+        refetchInterval: 60_000,
+    });
 
     useEffect(() => {
         document.title = `${text.nav.shared} · ${text.product}`;
     }, [text]);
 
     async function leave(one: Shared) {
-        cache.setQueryData<Shared[]>(keys.shared(person), (now) => now?.filter((other) => other.id !== one.id));
+        cache.setQueryData<InfiniteData<Shared[]>>(
+            keys.shared(person),
+            (now) => now && { ...now, pages: now.pages.map((page) => page.filter((other) => other.id !== one.id)) },
+        );
         try {
             const { error, status } = await supabase().rpc("leave_share", { document_id: one.id });
             if (error) unwrap({ data: null, error, status });
@@ -68,6 +86,8 @@ export default function SharedWithMe() {
         hurry();
     }
 
+    const documents = query.data?.pages.flat() ?? [];
+
     return (
         <>
             <PageHeader title={text.nav.shared} lead={text.sharing.lead} />
@@ -75,13 +95,13 @@ export default function SharedWithMe() {
                 <Skeleton />
             ) : query.isError && !query.data ? (
                 <Failed title={text.sharing.failedToLoad} fault={asFault(query.error)} retry={() => void query.refetch()} />
-            ) : query.data?.length === 0 ? (
+            ) : documents.length === 0 ? (
                 <Empty icon={Users} title={text.sharing.emptyTitle}>
                     {text.sharing.emptyLead}
                 </Empty>
             ) : (
                 <ul className={list.list}>
-                    {query.data?.map((one) => (
+                    {documents.map((one) => (
                         <li key={one.id} className={list.row}>
                             <Tile name={one.name} />
                             <div className={list.about}>
@@ -108,6 +128,13 @@ export default function SharedWithMe() {
                         </li>
                     ))}
                 </ul>
+            )}
+            {query.hasNextPage && (
+                <div className={list.more}>
+                    <Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
+                        {text.common.more}
+                    </Button>
+                </div>
             )}
         </>
     );

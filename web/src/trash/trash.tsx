@@ -4,6 +4,7 @@ import { useEffect, useState } from "react";
 import { usePerson } from "../account/session";
 import { asFault, unwrap } from "../client/faults";
 import { keys } from "../client/keys";
+import { behindRow } from "../client/keyset";
 import { supabase } from "../client/supabase";
 import { useOnline, useWidth } from "../client/surroundings";
 import { Button, IconButton } from "../elements/button";
@@ -22,10 +23,13 @@ import { useFormat, useText } from "../text/text";
 
 const PAGE = 100;
 
-async function readTrash(owner: string, from: string | null): Promise<DocumentRow[]> {
+async function readTrash(owner: string, last: DocumentRow | null): Promise<DocumentRow[]> {
     let query = supabase().from("documents").select("*").eq("owner_id", owner).not("deleted_at", "is", null);
-    if (from) query = query.lt("deleted_at", from);
-    return unwrap(await query.order("deleted_at", { ascending: false }).order("id").limit(PAGE));
+    if (last?.deleted_at) {
+        const { column, operator, value, beyond } = behindRow("deleted_at", last.deleted_at, last.id, true);
+        query = query.filter(column, operator, value).or(beyond);
+    }
+    return unwrap(await query.order("deleted_at", { ascending: false }).order("id", { ascending: false }).limit(PAGE));
 }
 
 export default function Trash() {
@@ -40,8 +44,8 @@ export default function Trash() {
     const query = useInfiniteQuery({
         queryKey: keys.trash(person),
         queryFn: ({ pageParam }) => readTrash(person, pageParam),
-        initialPageParam: null as string | null,
-        getNextPageParam: (page) => (page.length === PAGE ? (page[page.length - 1]?.deleted_at ?? null) : null),
+        initialPageParam: null as DocumentRow | null,
+        getNextPageParam: (page) => (page.length === PAGE ? page[page.length - 1] : null),
     });
     const rows = query.data?.pages.flat() ?? [];
     const beingPurged = rows.some((row) => row.purge_started_at !== null);
