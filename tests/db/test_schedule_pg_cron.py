@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -333,10 +335,18 @@ def test_the_doctor_finds_a_pg_cron_that_fails_or_is_idle(installed: Rows, serve
     assert faults(server) == {"cron.runs": "The last run of Expire shares failed: connection failed."}
     installed.execute(insert, [number, 2, "succeeded", "1 row"])
     assert faults(server) == {}
-    # an hour later it has called nothing since: its launcher does not heed the clock that the test sets
-    server.clock.set(datetime.now(UTC) + timedelta(hours=1))
-    installed.execute("update public.scheduled_jobs set next_execution_at = now() + interval '1 minute'")
-    assert "Expire shares was due and not called" in faults(server)["cron.runs"]
+    # its launcher hangs, and an hour goes by
+    launcher = installed.execute("select pid from pg_stat_activity where backend_type = 'pg_cron launcher'").fetchone()
+    assert launcher is not None
+    os.kill(launcher["pid"], signal.SIGSTOP)
+    try:
+        server.clock.set(datetime.now(UTC) + timedelta(hours=1))
+        assert (
+            "Expire shares" in faults(server)["cron.runs"] and "was due and not called" in faults(server)["cron.runs"]
+        )
+    finally:
+        server.clock.reset()
+        os.kill(launcher["pid"], signal.SIGCONT)
 
 
 def test_the_doctor_finds_a_pg_cron_of_another_database(installed: Rows, server: CronServer) -> None:
