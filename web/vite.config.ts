@@ -15,21 +15,34 @@ function settingsOfStack(): Plugin {
                 response.end(process.env.INSTASHARE_CONFIG ?? "{}");
             });
             server.middlewares.use("/mails", (_request, response) => {
-                response.setHeader("Content-Type", "text/plain; charset=utf-8");
-                response.end(readMails(process.env.INSTASHARE_MAILS ?? ""));
+                response.setHeader("Content-Type", "text/html; charset=utf-8");
+                response.end(listMails(process.env.INSTASHARE_MAILS ?? ""));
             });
         },
     };
 }
 
-/** The mails that Auth would have sent, the newest first. */
-function readMails(folder: string): string {
+interface Mail {
+    to: string;
+    subject: string;
+    text: string;
+}
+
+/** The mails that Auth would have sent, the newest first, with their links to click. */
+function listMails(folder: string): string {
     const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")) : [];
     const mails = files
         .sort()
         .reverse()
-        .map((name) => JSON.parse(readFileSync(`${folder}/${name}`, "utf8")) as { to: string; subject: string; text: string });
-    return mails.map((mail) => `To: ${mail.to}\n${mail.subject}\n\n${mail.text}`).join("\n\n----\n\n") || "No mail was sent.";
+        .map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as Mail);
+    const escape = (text: string) => text.replace(/[&<>"]/g, (letter) => `&#${letter.charCodeAt(0)};`);
+    const linked = (text: string) =>
+        text
+            .split(/(https?:\/\/[^\s<>"]+)/)
+            .map((part, at) => (at % 2 === 1 ? `<a href="${escape(part)}">${escape(part)}</a>` : escape(part)))
+            .join("");
+    const body = mails.map((mail) => `<h2>${escape(mail.subject)}</h2><p>${escape(mail.to)}</p><pre>${linked(mail.text)}</pre>`).join("");
+    return `<!doctype html><meta charset="utf-8"><title>Caught mails</title><h1>Caught mails</h1>${body || "<p>No mail was sent.</p>"}`;
 }
 
 // who imports it, and what: see src/client/left_out.ts

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { createClient } from "@supabase/supabase-js";
+import { english } from "../src/text/en";
 import { demo, enter, expect, file, newAddress, newPerson, READY_WITHIN, ready, row, sql, stack, test, throttle, unzip, upload } from "./stack";
 
 async function signIn(page: Page, email: string, password: string): Promise<void> {
@@ -104,7 +105,7 @@ test("an address changes once both mailboxes agree", async ({ page }) => {
     await enter(page, person, "/account");
     await page.getByLabel("New e-mail address").fill(wanted);
     await page.getByRole("button", { name: "Change address" }).click();
-    await expect(page.getByText(/^We have sent links to/).first()).toBeVisible();
+    await expect(page.getByText(english.account.emailSent(wanted)).first()).toBeVisible();
     await page.goto(await mailLink(page, person.email, /hange/));
     await expect(page.getByRole("heading", { name: "One more link" })).toBeVisible();
     await page.goto(await mailLink(page, wanted, /hange/));
@@ -351,7 +352,7 @@ test("10 the recipient downloads; after the removal he is refused", async ({ pag
     await expect(page.getByText(`${recipient.email} no longer has access.`).first()).toBeVisible();
     await expect(page.getByRole("dialog").getByText("Only you", { exact: true })).toBeVisible();
     await theirs.getByRole("button", { name: "Download Plan.pdf" }).click();
-    await expect(theirs.getByText(/deleted or is no longer shared with you/).first()).toBeVisible();
+    await expect(theirs.getByText(english.fault.document_not_found ?? "").first()).toBeVisible();
     await expect(theirs.getByText("Nothing is shared with you yet")).toBeVisible();
     await theirs.context().close();
 });
@@ -596,7 +597,7 @@ test("an upload that the server has lost can be started again", async ({ page })
     await expect(async () => expect((await fetch(uploadUrl ?? "", { method: "DELETE", headers })).status).toBe(204)).toPass({ timeout: 30_000 });
     await throttle(page, null);
     await row(page, "Lost.bin").getByRole("button", { name: "Resume Lost.bin" }).click();
-    await expect(row(page, "Lost.bin").getByText(/The server no longer has the first part/)).toBeVisible();
+    await expect(row(page, "Lost.bin").getByText(english.upload.vanished)).toBeVisible();
     await row(page, "Lost.bin").getByRole("button", { name: "Start again Lost.bin" }).click();
     await ready(page, "Lost.bin");
 });
