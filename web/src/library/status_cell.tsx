@@ -55,7 +55,7 @@ export function Status({ row, state, upload, layout, full, text, format }: Props
     const words: Record<RowKind, string> = {
         waiting: text.state.waitingForSlot,
         sending: layout === "line" ? text.state.uploadingPercent(percent) : text.state.uploading,
-        paused: part > 0 ? text.state.pausedAt(percent) : text.state.paused,
+        paused: part >= 0.01 ? text.state.pausedAt(percent) : text.state.paused,
         offline: text.state.waitingForNetwork,
         interrupted: text.state.interrupted,
         elsewhere: text.state.elsewhere,
@@ -75,7 +75,7 @@ export function Status({ row, state, upload, layout, full, text, format }: Props
                 ? "paused"
                 : null;
     const told = (
-        <span className={styles.words} data-tone={TONES[kind]}>
+        <span className={styles.words} data-tone={TONES[kind]} data-layout={bar ? undefined : layout}>
             <Icon size={16} strokeWidth={1.75} aria-hidden />
             <span>{words[kind]}</span>
         </span>

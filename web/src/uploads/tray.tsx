@@ -63,7 +63,7 @@ export function Tray({ docked }: { docked: boolean }) {
                 {moving.length === 0 && <IconButton icon={X} label={text.upload.clear} onClick={dismissFinished} />}
                 {listed.length > 0 && (
                     <IconButton
-                        icon={open === docked ? ChevronDown : ChevronUp}
+                        icon={open ? ChevronDown : ChevronUp}
                         label={open ? text.upload.collapse : text.upload.expand}
                         aria-expanded={open}
                         onClick={() => setOpen(!open)}
@@ -98,7 +98,7 @@ function Item({ upload }: { upload: Upload }) {
         {
             waiting: text.state.waitingForSlot,
             sending: text.state.of(...format.sizePair(upload.sent, upload.size)),
-            paused: part > 0 ? text.state.pausedAt(format.percent(part)) : text.state.paused,
+            paused: part >= 0.01 ? text.state.pausedAt(format.percent(part)) : text.state.paused,
             offline: text.state.waitingForNetwork,
             interrupted: part > 0 ? text.upload.reloaded(format.percent(part)) : text.state.interruptedNew,
             elsewhere: text.state.elsewhere,
