@@ -1,5 +1,5 @@
 import type { LucideIcon } from "lucide-react";
-import { CircleAlert, RotateCw } from "lucide-react";
+import { CircleAlert, CircleCheck, RotateCw } from "lucide-react";
 import { type ReactNode, useEffect, useState } from "react";
 import type { Fault } from "../client/faults";
 import { sentence } from "../text/sentence";
@@ -85,6 +85,7 @@ export function Notice({ children, tone = "warn", action }: { children: string; 
     useEffect(() => announce(children), [children]);
     return (
         <div className={styles.notice} data-tone={tone}>
+            {tone === "ok" ? <CircleCheck size={18} strokeWidth={1.75} aria-hidden /> : <CircleAlert size={18} strokeWidth={1.75} aria-hidden />}
             <p>{children}</p>
             {action}
         </div>

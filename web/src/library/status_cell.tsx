@@ -65,7 +65,7 @@ export function Status({ row, state, upload, layout, full, text, format }: Props
         ready: text.state.ready,
         failed: row.object_version === null ? text.state.uploadFailed : text.state.failed,
     };
-    const bytes = full && (kind === "sending" || kind === "offline") && upload ? text.state.of(...format.sizePair(upload.sent, upload.size)) : null;
+    const bytes = full && kind === "sending" && upload ? text.state.of(...format.sizePair(upload.sent, upload.size)) : null;
     const bar =
         kind === "processing"
             ? "zipper"
@@ -85,7 +85,11 @@ export function Status({ row, state, upload, layout, full, text, format }: Props
         <span className={styles.status} data-layout={layout}>
             <span className={styles.line}>
                 {told}
-                {bytes ? <span className={styles.side}>{bytes}</span> : kind === "processing" && full && <span className={styles.side}>{percent}</span>}
+                {bytes ? (
+                    <span className={styles.side}>{bytes}</span>
+                ) : (
+                    full && (kind === "processing" || kind === "offline") && <span className={styles.side}>{percent}</span>
+                )}
             </span>
             <Bar part={part} look={bar} label={`${words[kind]}: ${row.name}`} />
         </span>
