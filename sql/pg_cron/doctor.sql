@@ -48,8 +48,9 @@ with runs as (
 )
 select
     title, status, message, extract(epoch from now() - at)::float8 as age,
-    private.next_execution(schedule, greatest(latest, pg_catalog.pg_postmaster_start_time()))
-        < now() - interval '10 minutes' as missed
+    private.next_execution(schedule, greatest(latest, started)) < now() - interval '10 minutes' as missed
 from runs
+-- a start that lies ahead is one from before the clock was set back
+left join pg_catalog.pg_postmaster_start_time() as started on started <= now()
 where latest is not null
 order by title;

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -224,6 +225,39 @@ def test_a_schedule_fires_by_itself_on_a_running_stack(database: Rows) -> None:
     )
     assert done["next_execution_at"].minute == 27
     wait_for(lambda: not unfinished(database, "abandon_uploads"))
+
+
+def test_an_administrator_sets_a_schedule_through_rest_and_reads_where_a_bad_one_is_wrong(
+    stack: Stack, person: Account, database: Rows
+) -> None:
+    row = database.execute("select id, schedule from public.scheduled_jobs where kind = 'prune_history'").fetchone()
+    assert row is not None
+    headers = {"apikey": stack.publishable_key, "Authorization": f"Bearer {person.access_token}"}
+
+    def set_schedule(schedule: str) -> httpx.Response:
+        body = {"schedule_id": str(row["id"]), "schedule": schedule}
+        return stack.http.post(f"{stack.supabase_url}/rest/v1/rpc/admin_set_schedule", json=body, headers=headers)
+
+    assert set_schedule("1 2 * * *").status_code == 403
+    database.execute(
+        "insert into public.user_roles (user_id, role_id) select %s, id from public.roles where name = 'admin'",
+        [person.id],
+    )
+    try:
+        refused = set_schedule("0 25 * * *")
+        assert refused.status_code == 422
+        said = refused.json()
+        assert said["message"] == 'The schedule "0 25 * * *" cannot be read at position 3: "25" is no hour.'
+        assert (said["details"], said["hint"]) == ("schedule_invalid", "Write 0 to 23, *, a range or a list.")
+        changed = set_schedule("1 2 * * *")
+        assert (changed.status_code, changed.json()[10:19]) == (200, "T02:01:00")
+    finally:
+        database.execute("update public.scheduled_jobs set schedule = %s where id = %s", [row["schedule"], row["id"]])
+        database.execute(
+            "delete from public.user_roles where user_id = %s"
+            " and role_id = (select id from public.roles where name = 'admin')",
+            [person.id],
+        )
 
 
 def test_a_runner_between_two_installations_refuses_and_sweeps_nothing(
