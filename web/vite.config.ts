@@ -35,13 +35,13 @@ function listMails(folder: string): string {
         .sort()
         .reverse()
         .map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as Mail);
-    const escape = (text: string) => text.replace(/[&<>"]/g, (letter) => `&#${letter.charCodeAt(0)};`);
+    const safe = (text: string) => text.replace(/[&<>"]/g, (letter) => `&#${letter.charCodeAt(0)};`);
     const linked = (text: string) =>
         text
             .split(/(https?:\/\/[^\s<>"]+)/)
-            .map((part, at) => (at % 2 === 1 ? `<a href="${escape(part)}">${escape(part)}</a>` : escape(part)))
+            .map((part, at) => (at % 2 === 1 ? `<a href="${safe(part)}">${safe(part)}</a>` : safe(part)))
             .join("");
-    const body = mails.map((mail) => `<h2>${escape(mail.subject)}</h2><p>${escape(mail.to)}</p><pre>${linked(mail.text)}</pre>`).join("");
+    const body = mails.map((mail) => `<h2>${safe(mail.subject)}</h2><p>${safe(mail.to)}</p><pre>${linked(mail.text)}</pre>`).join("");
     return `<!doctype html><meta charset="utf-8"><title>Caught mails</title><h1>Caught mails</h1>${body || "<p>No mail was sent.</p>"}`;
 }
 
