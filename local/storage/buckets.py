@@ -12,6 +12,7 @@ from local.storage.errors import (
     StorageError,
     access_denied,
     bucket_not_found,
+    invalid_bucket_name,
     invalid_mime_type,
     invalid_schema,
     of_database,
@@ -57,6 +58,7 @@ UNITS = {"gb": 10**9, "mb": 10**6, "kb": 1000, "b": 1}
 # all that ends in an asterisk goes through as well
 MIME_PATTERN = re.compile(r"[a-zA-Z0-9+.-]+/[a-zA-Z0-9+.-]+(;\s*charset=[a-zA-Z0-9-]+)?|.*\*", re.DOTALL)
 MIME_PATTERN_LENGTH = 1000
+RESERVED_SUFFIX = "--table-s3"  # of the buckets behind analytics
 OLD_PYTHON_CLIENT = re.compile(r"supabase-py/(?:storage3 v)?(\d+)\.(\d+)\.")
 TYPE_FREE_UNTIL = (2, 18)  # supabase-py refuses an unknown key before
 EMPTIED_AT_ONCE = 500
@@ -156,6 +158,8 @@ async def create_bucket(service: Service, request: Request) -> Answer:
     caller = service.caller(request)
     bucket = body.get("id") or body["name"]
     check_bucket_name(body["name"])  # an id of its own is taken as it is
+    if body["name"].endswith(RESERVED_SUFFIX):
+        raise invalid_bucket_name()
     if body.get("type") == "ANALYTICS":
         return await create_analytics_bucket(service, request, caller, bucket)
     rules = checked_rules(service, {**content, **body}, limit)
@@ -189,6 +193,7 @@ async def update_bucket(service: Service, request: Request, bucket: str) -> Answ
         raise invalid_schema(", ".join(f"body {fault}" for fault in faults))
     limit = size_limit(content.get("file_size_limit"))
     caller = service.caller(request)
+    check_bucket_name(bucket)
     rules = checked_rules(service, {**content, **body}, limit)
     changes = ", ".join(f"{name} = %({name})s" for name in rules)
     async with service.database.transaction(caller, request.scope("storage.bucket.update")) as cursor:

@@ -16,7 +16,7 @@ from typing import Any
 import jwt
 from jwt.algorithms import get_default_algorithms
 
-__all__ = ["Caller", "InvalidToken", "TokenVerifier"]
+__all__ = ["Caller", "InvalidToken", "TokenVerifier", "decoded"]
 
 TOKENS_KNOWN = 1000
 SYMMETRIC = ("HS256", "HS384", "HS512")
@@ -51,7 +51,9 @@ class Caller:
 
 
 def decoded(part: str) -> bytes:
-    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    """The bytes of a part of a token. Raises ValueError for what is no base64url."""
+    text = part.rstrip("=").replace("-", "+").replace("_", "/")
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 class TokenVerifier:

@@ -96,6 +96,13 @@ def test_the_name_of_a_bucket_is_checked_and_not_its_id(service: Client) -> None
     assert service.sql("select id from storage.buckets where name = 'fine'") == [("x/y",)]
 
 
+def test_names_that_no_bucket_has(service: Client) -> None:
+    refused = service.http.post("/bucket", json={"name": "mine--table-s3"})
+    assert service.refused(refused) == ("400", "Bucket name invalid")
+    refused = service.http.put("/bucket/d%C3%A9", json={"public": True})
+    assert service.refused(refused) == ("400", "Bucket name invalid")
+
+
 @pytest.mark.parametrize("pattern", ["image/*", "image/svg+xml", "text/plain; charset=utf-8", "*", "anything*"])
 def test_a_pattern_of_types_that_is_taken(service: Client, pattern: str) -> None:
     assert service.http.post("/bucket", json={"name": "b", "allowed_mime_types": [pattern]}).status_code == 200

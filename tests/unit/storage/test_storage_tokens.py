@@ -12,7 +12,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from local.storage.tokens import InvalidToken, TokenVerifier
+from local.storage.tokens import InvalidToken, TokenVerifier, decoded
 
 SECRET = "a secret of at least thirty-two bytes"
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -27,6 +27,13 @@ def verifier() -> TokenVerifier:
 def token(key: Any = SECRET, algorithm: str = "HS256", kid: str | None = None, **claims: Any) -> str:
     claims = {"sub": "someone", "role": "authenticated", "exp": int(time.time()) + 3600} | claims
     return jwt.encode(claims, key, algorithm, headers={"kid": kid} if kid else None)
+
+
+@pytest.mark.parametrize("part", ["!", "a", "=a", "a b", "é"])
+def test_parts_of_a_token_are_base64url(part: str) -> None:
+    with pytest.raises(ValueError):
+        decoded(part)
+    assert decoded("-_8") == decoded("-_8=") == b"\xfb\xff"
 
 
 def test_both_kinds_of_signature_are_accepted(verifier: TokenVerifier) -> None:
