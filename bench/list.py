@@ -130,6 +130,7 @@ def _lists(side: Side) -> Iterator[Page]:
     ):  # fmt: skip
         yield from _ends(side, f"own by {name}", own, "documents", "deleted_at is null", column, descending)
     yield from _by_status(side, "own by status", own, "deleted_at is null", "created_at")
+    yield Page("own by status downwards, first page", f"{own}&order=status.desc,created_at.desc,id.desc&limit={PAGE}")
     yield Page(
         "own, failed only, by date", f"{own}&status=eq.failed&order=created_at.desc,id.desc&limit={PAGE}", rows=5
     )
