@@ -29,6 +29,8 @@ grant anon, authenticated, service_role to authenticator;
 grant anon, authenticated, service_role to supabase_storage_admin;
 grant anon, authenticated, service_role, authenticator to postgres with admin option;
 grant pg_monitor, pg_signal_backend, pg_read_all_data to postgres;
+-- as supautils lets a hosted postgres: a backup's rows are put back without firing triggers
+grant set on parameter session_replication_role to postgres;
 
 -- A hosted postgres may make and drop triggers and policies in auth and storage, for which plain Postgres demands
 -- ownership. So it inherits the owners' rights here, without being able to become them, and the event triggers of
