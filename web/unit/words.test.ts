@@ -56,8 +56,11 @@ describe("what an event was about", () => {
         ["deleted", "Moved plan.pdf to the trash", null, "plan.pdf"],
         ["purged", "Removed plan.pdf for good", null, "plan.pdf"],
         ["download_url_made", "Download of plan.pdf prepared", null, "plan.pdf"],
+        ["role_granted", "Gave the role admin to ana@x.org", null, "Administrador · ana@x.org"],
+        ["job_retried", "Retried job 12 (archive_document)", null, "#12"],
+        ["signed_up", "Account created", null, ""],
     ])("%s", (event, description, name, words) => {
-        expect(detail(event, description, name)).toBe(words);
+        expect(detail(event, description, name, spanish.role)).toBe(words);
     });
 });
 

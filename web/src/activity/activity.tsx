@@ -124,7 +124,7 @@ export default function Activity() {
                                             <Icon size={18} strokeWidth={1.75} aria-hidden />
                                             <span className={styles.what}>
                                                 <b>{text.event[event.event_name] ?? event.event_name}</b>
-                                                <span>{detail(event.event_name, event.event_description, event.documentName)}</span>
+                                                <span>{detail(event.event_name, event.event_description, event.documentName, text.role)}</span>
                                             </span>
                                             <span className={styles.who}>{who(event)}</span>
                                             <time dateTime={event.created_at} title={format.dateTime(event.created_at)}>

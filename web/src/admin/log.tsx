@@ -2,6 +2,7 @@ import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
 import { ScrollText } from "lucide-react";
 import { useDeferredValue, useEffect, useState } from "react";
 import { usePerson } from "../account/session";
+import { detail } from "../activity/detail";
 import type { Database } from "../client/database.types";
 import { asFault, unwrap } from "../client/faults";
 import { keys } from "../client/keys";
@@ -59,6 +60,12 @@ export function LogPage() {
         document.title = `${text.nav.log} · ${text.product}`;
     }, [text]);
 
+    // names and addresses, which are of no language; the log's own sentences are English
+    const what = ({ event_name, event_description }: Entry) => {
+        const sentence = event_description ?? "";
+        const told = detail(event_name ?? "", sentence, null, text.role);
+        return told && (told !== sentence || event_name === "failed") ? told : (text.event[event_name ?? ""] ?? sentence);
+    };
     const columns: Column<Entry>[] = [
         {
             title: text.admin.when,
@@ -76,7 +83,7 @@ export function LogPage() {
                 </span>
             ),
         },
-        { title: text.admin.what, wide: true, cell: (entry) => <b>{entry.event_description}</b> },
+        { title: text.admin.what, wide: true, cell: (entry) => <b>{what(entry)}</b> },
         { title: text.admin.who, cell: (entry) => entry.user_email ?? text.activity.system },
     ];
 
