@@ -447,7 +447,7 @@ test("14 an administrator changes a role, runs a schedule and sees its job; a me
 
     await page.getByRole("link", { name: "Log", exact: true }).click();
     await page.getByLabel("Event").selectOption("role_granted");
-    await expect(page.getByText(`Gave the role viewer to ${member.email}`)).toBeVisible();
+    await expect(page.getByText(`Viewer · ${member.email}`)).toBeVisible();
 
     const theirs = await (await browser.newContext()).newPage();
     await enter(theirs, member, "/admin/users");
