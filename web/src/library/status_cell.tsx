@@ -57,7 +57,7 @@ export function Status({ row, state, upload, layout, full, text, format }: Props
         sending: layout === "line" ? text.state.uploadingPercent(percent) : text.state.uploading,
         paused: part >= 0.01 ? text.state.pausedAt(percent) : text.state.paused,
         offline: text.state.waitingForNetwork,
-        interrupted: text.state.interrupted,
+        interrupted: upload ? text.state.interrupted : text.state.unfinished,
         elsewhere: text.state.elsewhere,
         vanished: text.state.interrupted,
         queued: text.state.queued,
@@ -101,6 +101,7 @@ export function explain(row: DocumentRow, state: RowState, upload: Upload | unde
     if (state.kind === "vanished") return upload?.why ?? text.upload.vanished;
     if (state.kind === "interrupted") {
         if (upload?.why) return upload.why;
+        if (!upload) return text.state.unfinishedHere;
         return state.part > 0 ? text.state.interruptedAt(percent(state.part)) : text.state.interruptedNew;
     }
     if (state.kind === "failed") return row.error;

@@ -173,6 +173,8 @@ export const spanish: Text = {
         pausedAt: (percent) => `En pausa al ${percent}`,
         waitingForNetwork: "Esperando la red",
         interrupted: "Interrumpido",
+        unfinished: "Sin terminar",
+        unfinishedHere: "Se está subiendo en otro dispositivo o se interrumpió. Elige el archivo para seguir aquí.",
         interruptedAt: (percent) => `Elige el archivo para seguir desde el ${percent}.`,
         interruptedNew: "Elige el archivo para seguir.",
         elsewhere: "Subiendo en otra pestaña",

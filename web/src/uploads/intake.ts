@@ -121,19 +121,23 @@ async function takeOver(key: string): Promise<void> {
 }
 
 async function bring(records: readonly UploadRecord[]): Promise<void> {
-    if (records.length === 0) return;
-    const open = await readOpen(records.map((record) => record.documentId).filter((id) => id !== null));
+    const blobs = new Map<string, Blob>();
     for (const record of records) {
         const blob = await readBytes(record.id);
-        if (record.documentId ? open && !open.has(record.documentId) : !blob) {
-            arriving.delete(record.id);
-            forget(record.id);
-            continue;
-        }
-        if (blob) bytes.set(record.id, blob);
+        if (blob) blobs.set(record.id, blob);
         if (!record.documentId) doubtRow(record.id);
-        // without an answer they stay as they are; the server is asked again when they go on
-        list(record, !blob ? "interrupted" : open ? "waiting" : "offline");
+        // it shows at once; without its bytes at hand nothing begins yet
+        list(record, blob ? "waiting" : "interrupted");
+    }
+    const open = await readOpen(records.map((record) => record.documentId).filter((id) => id !== null));
+    for (const { id, documentId } of records) {
+        const blob = blobs.get(id);
+        if (documentId ? open && !open.has(documentId) : !blob) forget(id);
+        else if (blob && find(id)) {
+            bytes.set(id, blob);
+            // without an answer it stays as it is; the server is asked again when it goes on
+            if (!open) change(id, { state: "offline" });
+        }
     }
     await goOn();
 }
