@@ -1,27 +1,34 @@
-import type { ComponentType } from "react";
+import type { ComponentType, ReactElement } from "react";
 
 /** An icon: one of lucide's, or one of those below. */
 export type Icon = ComponentType<{ size?: number; strokeWidth?: number; "aria-hidden"?: boolean }>;
 
-// the icons of a row, drawn as lucide does (ISC) but each in one path: a scroll through a long list makes hundreds of
-// them a second, and half the elements are half the time
+// the icons of a row, drawn as lucide does (ISC) but each in one path and made once: a scroll through a long list shows
+// hundreds of them a second
 function glyph(path: string): Icon {
+    const made = new Map<string, ReactElement>();
     return function Glyph({ size = 24, strokeWidth = 2 }) {
-        return (
-            <svg
-                width={size}
-                height={size}
-                viewBox="0 0 24 24"
-                fill="none"
-                stroke="currentColor"
-                strokeWidth={strokeWidth}
-                strokeLinecap="round"
-                strokeLinejoin="round"
-                aria-hidden
-            >
-                <path d={path} />
-            </svg>
-        );
+        const key = `${size} ${strokeWidth}`;
+        let picture = made.get(key);
+        if (!picture) {
+            picture = (
+                <svg
+                    width={size}
+                    height={size}
+                    viewBox="0 0 24 24"
+                    fill="none"
+                    stroke="currentColor"
+                    strokeWidth={strokeWidth}
+                    strokeLinecap="round"
+                    strokeLinejoin="round"
+                    aria-hidden
+                >
+                    <path d={path} />
+                </svg>
+            );
+            made.set(key, picture);
+        }
+        return picture;
     };
 }
 

@@ -43,14 +43,19 @@ export function useVisible(list: RefObject<HTMLElement | null>, keys: readonly s
     state.current = tops;
 
     const [[from, to], show] = useState<[number, number]>([0, Math.ceil((window.innerHeight + AHEAD) / height)]);
+    // how far the window has gone into the list; asked for when that may have changed, since asking lays the page out
+    const gone = useRef(0);
     useLayoutEffect(() => {
-        const look = () => {
-            const top = -(list.current?.getBoundingClientRect().top ?? 0);
-            const first = rowAt(tops, top - AHEAD);
-            const end = Math.min(tops.length - 1, rowAt(tops, top + window.innerHeight + AHEAD) + 1);
+        const place = () => {
+            const first = rowAt(tops, gone.current - AHEAD);
+            const end = Math.min(tops.length - 1, rowAt(tops, gone.current + window.innerHeight + AHEAD) + 1);
             show((now) => (now[0] === first && now[1] === end ? now : [first, end]));
         };
-        look();
+        const look = () => {
+            gone.current = -(list.current?.getBoundingClientRect().top ?? 0);
+            place();
+        };
+        place();
         window.addEventListener("scroll", look, { passive: true });
         window.addEventListener("resize", look);
         return () => {
