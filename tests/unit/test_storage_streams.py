@@ -129,6 +129,20 @@ def test_nobody_listening_is_unavailable(storage: Storage, service: FakeStorage)
         read(storage)
 
 
+def test_a_service_answers_or_does_not(storage: Storage, service: FakeStorage) -> None:
+    assert storage.answers()
+    for fault in (Fault(status=404), Fault(status=400, body={"statusCode": "403", "message": "no"})):
+        service.faults["GET"].append(fault)
+        assert storage.answers()  # a verdict is an answer
+    body = {"statusCode": "503", "message": "no database"}
+    for fault in (Fault(status=503), Fault(status=400, body=body), Fault(status=429)):
+        service.faults["GET"].append(fault)
+        assert not storage.answers()
+    assert not service.faults["GET"]  # it is asked once
+    service.close()
+    assert not storage.answers()
+
+
 def test_a_missing_source_has_that_name(storage: Storage, service: FakeStorage) -> None:
     service.objects.clear()
     with pytest.raises(SourceMissing) as raised:
