@@ -238,7 +238,7 @@ function WhoHasAccess({ document }: { document: DocumentRow }) {
                             <Avatar email={one.email} />
                             <span className={styles.person}>
                                 <b title={one.email}>{one.email}</b>
-                                <small>{one.expiresAt ? text.sharing.until(format.dateTime(one.expiresAt)) : text.sharing.forever}</small>
+                                <small>{one.expiresAt ? text.sharing.until(format.moment(one.expiresAt)) : text.sharing.forever}</small>
                             </span>
                             <IconButton icon={X} label={text.sharing.removeOf(one.email)} disabled={!online} onClick={() => void remove(one)} />
                         </li>

@@ -107,10 +107,10 @@ export default function SharedWithMe() {
                             <div className={list.about}>
                                 <Name name={one.name} />
                                 <span className={list.facts}>
-                                    {one.owner} · {one.zipSize ? text.library.zip(format.size(one.zipSize)) : format.size(one.size)} ·{" "}
+                                    {text.sharing.owner} {one.owner} · {one.zipSize ? text.library.zip(format.size(one.zipSize)) : format.size(one.size)} ·{" "}
                                     {format.ago(one.sharedAt)}
                                     {one.status !== "ready" && ` · ${one.status === "failed" ? text.state.failed : text.state.queued}`}
-                                    {one.expiresAt && <span className={list.warn}> · {text.sharing.until(format.dateTime(one.expiresAt))}</span>}
+                                    {one.expiresAt && <span className={list.warn}> · {text.sharing.until(format.moment(one.expiresAt))}</span>}
                                 </span>
                             </div>
                             <div className={list.side}>

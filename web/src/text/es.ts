@@ -256,7 +256,7 @@ export const spanish: Text = {
         who: "Quién tiene acceso",
         onlyYou: "Solo tú",
         onlyYouLead: "Nadie más puede verlo ni descargarlo.",
-        until: (date) => `Hasta el ${date}`,
+        until: (date) => `Hasta: ${date}`,
         forever: "Hasta que lo quites",
         remove: "Quitar",
         removeOf: (email) => `Quitar el acceso de ${email}`,
