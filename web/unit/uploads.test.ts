@@ -254,9 +254,21 @@ describe("networks and sleep", () => {
         const transfer = await first("a");
         vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
         transfer.end("unreachable");
-        expect(tab.states().a).toBe("offline");
+        await soon(() => expect(tab.states().a).toBe("offline"));
         await vi.advanceTimersByTimeAsync(15_000);
         expect(transfer.log).toEqual(["start", "start"]);
+    });
+
+    it("a file that was changed since it was chosen is asked for again", async () => {
+        const tab = await openTab();
+        const changed = file("a");
+        const part = { arrayBuffer: () => Promise.reject(new DOMException("The requested file could not be read.", "NotReadableError")) };
+        vi.spyOn(changed, "slice").mockReturnValue(part as unknown as Blob);
+        await tab.uploads.addFiles([changed]);
+        (await first("a")).end("unreachable");
+        await soon(() => expect(tab.states().a).toBe("interrupted"));
+        expect(tab.uploads.uploads.get()[0]?.why).toContain("file");
+        expect(await readRecords("me")).toHaveLength(1);
     });
 
     it("after a sleep a transfer that hangs begins anew from what the server has; one that moves is left alone", async () => {

@@ -100,14 +100,13 @@ async function end(key: string, ended: Ended): Promise<void> {
     const { text } = spoken();
     switch (ended.kind) {
         case "unreachable":
-            return waitForNetwork(key);
-        case "signed_out":
-            change(key, { state: "paused" });
-            return settle(key);
-        case "unreadable":
+            if (await isReadable(bytes.get(key))) return waitForNetwork(key);
             bytes.delete(key);
             transfers.delete(key);
             return stopWith(key, "interrupted", text.upload.unreadable);
+        case "signed_out":
+            change(key, { state: "paused" });
+            return settle(key);
     }
     // a refusal of a retried upload may only mean that the first try had arrived: the row tells
     const status = await readStatus(one.documentId);
@@ -121,6 +120,16 @@ async function end(key: string, ended: Ended): Promise<void> {
         return stopWith(key, "vanished", text.upload.vanished);
     }
     stopWith(key, "refused", ended.kind === "too_large" ? (text.fault.file_too_large ?? ended.message) : ended.message || (text.fault.unexpected ?? ""));
+}
+
+/** A request whose file was changed, moved or deleted since it was chosen fails like one without a network. */
+async function isReadable(file: Blob | undefined): Promise<boolean> {
+    try {
+        await file?.slice(0, 1).arrayBuffer();
+        return true;
+    } catch {
+        return false;
+    }
 }
 
 function waitForNetwork(key: string): void {

@@ -6,7 +6,7 @@ export const CHUNK = 6 * 1024 * 1024;
 const RETRY_DELAYS = [0, 1000, 3000, 5000, 10_000, 20_000];
 
 export interface Ended {
-    kind: "done" | "refused" | "too_large" | "vanished" | "unreachable" | "signed_out" | "unreadable";
+    kind: "done" | "refused" | "too_large" | "vanished" | "unreachable" | "signed_out";
     message: string;
 }
 
@@ -122,12 +122,7 @@ function explain(error: DetailedError, begun: boolean): Ended {
     if (/signed_out/.test(error.message)) return { kind: "signed_out", message };
     if (status === 413 || /"statusCode"\s*:\s*"413"|exceeded the maximum/i.test(body)) return { kind: "too_large", message };
     if (begun && (status === 404 || status === 410)) return { kind: "vanished", message };
-    if (status === 0) {
-        // a file that was changed or moved since it was chosen cannot be read any more
-        const cause = error.causingError ?? error;
-        const unreadable = cause.name === "NotReadableError" || cause.name === "NotFoundError" || /read|size of the/i.test(cause.message ?? "");
-        return { kind: unreadable && navigator.onLine && !/network|request/i.test(cause.message ?? "") ? "unreadable" : "unreachable", message };
-    }
+    if (status === 0) return { kind: "unreachable", message };
     if (status >= 500 || status === 423 || status === 429) return { kind: "unreachable", message };
     return { kind: "refused", message };
 }
