@@ -14,11 +14,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
-from local.storage.database import SERVICE, Row, Scope
+from local.storage.database import SERVICE, Row, Scope, unless_refused
 from local.storage.errors import StorageError, bucket_not_found, internal, object_not_found
 from local.storage.files import OpenedFile
-from local.storage.names import check_bucket_name, check_key
-from local.storage.objects import find_bucket, find_object
+from local.storage.names import check_bucket_name, check_key, is_key
+from local.storage.objects import find_both, find_bucket, find_object
 from local.storage.request import Answer, Request, http_date, json_answer, timestamp
 from local.storage.service import Service
 from local.storage.signing import verified
@@ -71,23 +71,24 @@ class Metadata:
 
 async def find_visible(service: Service, caller: Caller | None, scope: Scope, bucket: str, key: str) -> Row:
     """The row of an object that anybody may read for its public bucket, else of one that this caller may see."""
+    if caller is not None and is_key(bucket) and is_key(key):  # most are told by one round trip; all else has an order
+        both = await unless_refused(find_both(service.database, caller, scope, bucket, key))
+        if both and both[0] and both[1] and not both[0]["public"]:
+            return both[1]
+    if "\0" in bucket:  # Postgres takes no such text
+        raise bucket_not_found()
+    found = await find_bucket(service.database, scope, bucket)
+    if not found["public"] and caller is None:
+        raise bucket_not_found()
     check_bucket_name(bucket)
     check_key(key)
-    found = await find_bucket(service.database, scope, bucket)
-    if found["public"]:
-        return await find_object(service.database, SERVICE, scope, bucket, key)
-    if caller is None:
-        raise bucket_not_found()
-    return await find_object(service.database, caller, scope, bucket, key)
+    by = SERVICE if found["public"] or caller is None else caller
+    return await find_object(service.database, by, scope, bucket, key)
 
 
 async def find_public(service: Service, scope: Scope, bucket: str, key: str) -> Row:
-    """The row of an object in a public bucket."""
-    check_bucket_name(bucket)
-    check_key(key)
-    if not (await find_bucket(service.database, scope, bucket))["public"]:
-        raise bucket_not_found()
-    return await find_object(service.database, SERVICE, scope, bucket, key)
+    """The row of an object in a public bucket; to anybody, whoever asks."""
+    return await find_visible(service, None, scope, bucket, key)
 
 
 async def read_authenticated(service: Service, request: Request, bucket: str, key: str) -> Answer | None:
@@ -105,14 +106,19 @@ async def read_optional(service: Service, request: Request, bucket: str, key: st
 
 
 async def read_public(service: Service, request: Request, bucket: str, key: str) -> Answer | None:
-    """GET or HEAD /object/public/BUCKET/KEY."""
+    """GET or HEAD /object/public/BUCKET/KEY; GET alone looks at the names first."""
+    if request.method == "GET":
+        check_bucket_name(bucket)
+        check_key(key)
     scope = request.scope("storage.object.get_public")
     return await read(service, request, scope, await find_public(service, scope, bucket, key))
 
 
 async def read_signed(service: Service, request: Request, bucket: str, key: str) -> Answer | None:
     """GET or HEAD /object/sign/BUCKET/KEY?token=; nobody's rights are asked for again."""
-    claims = verified(service, request.parameter("token"), "download", bucket, key)
+    token = request.parameter("token")
+    check_bucket_name(bucket)
+    claims = verified(service, token, "download", bucket, key)
     scope = request.scope("storage.object.get_signed")
     row = await find_object(service.database, SERVICE, scope, bucket, key)
     expires = claims.get("exp")

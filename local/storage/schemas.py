@@ -50,8 +50,10 @@ def checked(value: Any, schema: Schema, where: str = "body") -> Any:
             if len(value) < least:
                 raise invalid_schema(f"{where} must NOT have fewer than {least} items")
             return [checked(item, schema["items"], f"{where}/{place}") for place, item in enumerate(value)]
-    if value < schema["minimum"] if "minimum" in schema else False:
+    if "minimum" in schema and value < schema["minimum"]:
         raise invalid_schema(f"{where} must be >= {schema['minimum']}")
+    if "maximum" in schema and value > schema["maximum"]:
+        raise invalid_schema(f"{where} must be <= {schema['maximum']}")
     if "enum" in schema and value not in schema["enum"]:
         raise invalid_schema(f"{where} must be equal to one of the allowed values")
     return value

@@ -11,10 +11,10 @@ from typing import Any
 
 from local.storage.errors import StorageError, invalid_parameter
 from local.storage.metadata import user_metadata_header
-from local.storage.names import check_bucket_name
+from local.storage.names import check_bucket_name, check_key
 from local.storage.objects import find_object, probe_upload
 from local.storage.request import Answer, Request, json_answer
-from local.storage.schemas import STRING, TEXTS, checked, integer, object_of
+from local.storage.schemas import STRING, TEXTS, checked, integer, object_of, one_of
 from local.storage.service import Service
 from local.storage.settings import SIGNED_UPLOAD_SECONDS
 from local.storage.tokens import InvalidToken
@@ -22,7 +22,14 @@ from local.storage.tokens import InvalidToken
 __all__ = ["sign_object", "sign_objects", "sign_upload", "verified"]
 
 LARGEST_SAFE_INTEGER = (1 << 53) - 1
-SIGN_ONE = object_of("expiresIn", expiresIn=integer(1), transform={"type": "object", "required": (), "properties": {}})
+TRANSFORM = object_of(
+    height=integer(0),
+    width=integer(0),
+    resize=one_of("cover", "contain", "fill"),
+    format=one_of("origin", "avif", "webp"),
+    quality={**integer(20), "maximum": 100},
+)
+SIGN_ONE = object_of("expiresIn", expiresIn=integer(1), transform=TRANSFORM)  # images are off: it has no effect
 SIGN_MANY = object_of(
     "expiresIn", "paths", expiresIn=integer(1), paths={**TEXTS, "minItems": 1, "maxItems": 1000}, download=STRING
 )
@@ -60,6 +67,7 @@ async def sign_object(service: Service, request: Request, bucket: str, key: str)
     wanted = checked(await request.json(), SIGN_ONE)
     caller = service.caller(request)
     check_bucket_name(bucket)
+    check_key(key)
     scope = request.scope("storage.object.sign")
     await find_object(service.database, caller, scope, bucket, key)
     check_life(wanted["expiresIn"])

@@ -276,6 +276,49 @@ def test_of_some_headers_the_first_counts(service: Client) -> None:
     assert service.row("a")[1]["mimetype"] == "text/csv"
 
 
+def test_the_bucket_is_looked_for_before_the_names_are_looked_at(service: Client) -> None:
+    def said(method: str, path: str) -> int:
+        answer = service.http.request(method, path)
+        return int(answer.headers["content-length"]) if method == "HEAD" else answer.json()["message"]
+
+    for path in (
+        "/object/n%C3%B6/x",
+        "/object/none/%C3%A9",
+        "/object/info/none/%C3%A9",
+        "/object/info/public/docs/%C3%A9",
+    ):
+        assert said("GET", path) == "Bucket not found"
+    missing = len('{"statusCode":"404","error":"Bucket not found","message":"Bucket not found","code":"NoSuchBucket"}')
+    assert said("HEAD", "/object/public/docs/%C3%A9") == missing
+    # but for these
+    assert said("GET", "/object/public/none/%C3%A9") == "Invalid key: é"
+    assert said("GET", "/object/public/n%C3%B6/x") == "Bucket name invalid"
+    assert said("GET", "/object/sign/n%C3%B6/x?token=x") == "Bucket name invalid"
+    assert said("PUT", "/object/upload/sign/n%C3%B6/x?token=x") == "Bucket name invalid"
+
+
+def test_a_key_that_no_object_has_is_not_signed(service: Client) -> None:
+    for key in ("%C3%A9", ""):
+        refused = service.http.post(f"/object/sign/docs/{key}", json={"expiresIn": 60})
+        assert service.refused(refused)[1].startswith("Invalid key: ")
+
+
+@pytest.mark.parametrize(
+    ("transform", "words"),
+    [
+        ({"width": "x"}, "body/transform/width must be integer"),
+        ({"height": -1}, "body/transform/height must be >= 0"),
+        ({"quality": 101}, "body/transform/quality must be <= 100"),
+        ({"resize": "crop"}, "body/transform/resize must be equal to one of the allowed values"),
+    ],
+)
+def test_a_transformation_that_has_no_effect_must_be_one(
+    service: Client, transform: dict[str, Any], words: str
+) -> None:
+    refused = service.http.post("/object/sign/docs/a", json={"expiresIn": 60, "transform": transform})
+    assert service.refused(refused) == ("400", words)
+
+
 # ---- list-v2
 
 
