@@ -193,6 +193,24 @@ def test_every_service_comes_back_and_is_confined(model: Model, hosted: Model) -
             assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "gateway" else [])
 
 
+def test_any_number_of_runners_fits(model: Model, hosted: Model) -> None:
+    """`--scale runner=3`: nothing of it can be there only once."""
+    for one in (model, hosted):
+        runner = one["runner"]
+        assert not {"container_name", "ports", "hostname", "volumes"} & set(runner)
+        assert runner["environment"]["RUNNER_HEARTBEAT_FILE"].startswith("/tmp/")  # in each container's own memory
+        assert [mount.split(":")[0] for mount in runner["tmpfs"]] == ["/tmp"]
+        # and nobody waits for one certain runner
+        assert not any("runner" in service.get("depends_on", {}) for service in one.values())
+
+
+def test_images_are_made_from_the_locks_alone() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert "uv sync --locked " in text and "npm ci " in text
+    assert not re.search(r"apt-get|apk add|curl|wget|pip install (?!--no-cache-dir uv==)|npm install", text)
+    assert "UV_PYTHON_DOWNLOADS=never" in text
+
+
 def test_a_runner_has_time_to_give_its_jobs_back(model: Model, hosted: Model) -> None:
     for one in (model, hosted):
         grace = one["runner"]["stop_grace_period"]
