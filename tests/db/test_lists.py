@@ -84,6 +84,15 @@ def test_a_search_finds_what_is_typed_in_pieces(owner: Person) -> None:
     assert owner.run("select id from search_documents('cancion')") == []
 
 
+def test_without_the_trigram_index_a_search_finds_the_same(database: Database, owner: Person) -> None:
+    """It needs two extensions, which a server may lack."""
+    database.run("drop index documents_search_idx")
+    database.run("drop extension pg_trgm, btree_gin")
+    wanted = owner.document("Budget 2026.ods")
+    owner.document("Letter.odt")
+    assert [str(row["id"]) for row in owner.run("select id from search_documents('get 2')")] == [wanted]
+
+
 def test_a_search_within_some_statuses(database: Database, owner: Person) -> None:
     documents = [owner.document(f"{number}.txt") for number in range(3)]
     database.run("update documents set status = 'failed' where id = %s", documents[1])
