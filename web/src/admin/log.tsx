@@ -84,7 +84,14 @@ export function LogPage() {
             ),
         },
         { title: text.admin.what, wide: true, cell: (entry) => <b>{what(entry)}</b> },
-        { title: text.admin.who, cell: (entry) => entry.user_email ?? text.activity.system },
+        {
+            title: text.admin.who,
+            cell: (entry) => (
+                <span className={styles.mail} title={entry.user_email ?? undefined}>
+                    {entry.user_email ?? text.activity.system}
+                </span>
+            ),
+        },
     ];
 
     return (
