@@ -115,6 +115,17 @@ describe("files on their way", () => {
         expect((await readRecords("me")).map((one) => one.name).sort()).toEqual(["a", "c"]);
     });
 
+    it("a session that is being renewed refuses nothing: the row is asked for again", async () => {
+        world().server = "renewing";
+        const tab = await openTab();
+        await tab.uploads.addFiles([file("a")]);
+        expect(tab.states().a).toBe("offline");
+        world().server = "up";
+        window.dispatchEvent(new Event("online"));
+        await first("a");
+        expect(world().rows).toHaveLength(1);
+    });
+
     it("cancel ends the upload at the server, removes the row and what was kept", async () => {
         const tab = await openTab();
         await tab.uploads.addFiles([file("a")]);
@@ -246,6 +257,19 @@ describe("networks and sleep", () => {
         window.dispatchEvent(new Event("online"));
         await soon(() => expect(tab.states().a).toBe("sending"));
         expect(transfer.log).toEqual(["start", "abort", "start"]);
+    });
+
+    it("one that was paused while nobody answered stays so", async () => {
+        const tab = await openTab();
+        await tab.uploads.addFiles([file("a")]);
+        const transfer = await first("a");
+        const [one] = tab.uploads.uploads.get();
+        transfer.end("unreachable");
+        await tab.uploads.pauseUpload(one?.key ?? "");
+        expect(tab.states().a).toBe("paused");
+        await soon(() => expect(tab.states().a).toBe("paused"));
+        window.dispatchEvent(new Event("online"));
+        expect(tab.states().a).toBe("paused");
     });
 
     it("a server that does not answer is tried again after a while", async () => {

@@ -32,8 +32,8 @@ export function createWorld() {
     const world = {
         rows: [] as Row[],
         transfers: [] as FakeTransfer[],
-        /** `down` answers nothing, `deaf` does what it is asked for and the answer is lost. */
-        server: "up" as "up" | "down" | "deaf",
+        /** `down` answers nothing, `deaf` does what it is asked for and the answer is lost, `renewing` knows no token. */
+        server: "up" as "up" | "down" | "deaf" | "renewing",
         refuseNames: new Set<string>(),
         called: [] as string[],
     };
@@ -42,6 +42,7 @@ export function createWorld() {
 
     function answer(work: () => unknown) {
         if (world.server === "down") return { data: null, error: { message: "TypeError: Failed to fetch" }, status: 0 };
+        if (world.server === "renewing") return { data: null, error: { code: "PGRST301", message: "JWT expired" }, status: 401 };
         const data = work();
         if (world.server === "deaf") return { data: null, error: { message: "TypeError: Failed to fetch" }, status: 0 };
         return data instanceof Error

@@ -96,11 +96,12 @@ async function end(key: string, ended: Ended): Promise<void> {
     const one = find(key);
     if (!one) return;
     if (ended.kind === "done") return finish(key);
-    if (one.state !== "sending") return settle(key); // paused or gone offline meanwhile
+    const sends = () => find(key)?.state === "sending";
+    if (!sends()) return settle(key); // paused or gone offline meanwhile
     const { text } = spoken();
     switch (ended.kind) {
         case "unreachable":
-            if (await isReadable(bytes.get(key))) return waitForNetwork(key);
+            if (await isReadable(bytes.get(key))) return sends() ? waitForNetwork(key) : settle(key);
             bytes.delete(key);
             transfers.delete(key);
             return stopWith(key, "interrupted", text.upload.unreadable);
@@ -110,7 +111,7 @@ async function end(key: string, ended: Ended): Promise<void> {
     }
     // a refusal of a retried upload may only mean that the first try had arrived: the row tells
     const status = await readStatus(one.documentId);
-    if (status === "unknown") return waitForNetwork(key);
+    if (status === "unknown") return sends() ? waitForNetwork(key) : settle(key);
     if (status === null) return forget(key);
     if (status !== "uploading") return finish(key);
     if (ended.kind === "vanished") {

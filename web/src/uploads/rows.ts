@@ -12,6 +12,10 @@ const uncertain = new Set<string>();
 const asked = new Set<string>();
 // a device's clock is rarely further off; where it is, an unfinished row is left over
 const CLOCK_SKEW = 5 * 60_000;
+/** Refusals that say nothing of the files: a session that is being renewed, a server that is busy. */
+const PASSING = new Set([401, 408, 429]);
+/** Ids in one question: an address has its limits. */
+const ASKED_AT_ONCE = 100;
 
 export function doubtRow(key: string): void {
     uncertain.add(key);
@@ -38,7 +42,7 @@ export async function createRows(wanted: readonly Upload[]): Promise<boolean> {
     } catch (thrown) {
         const fault = asFault(thrown);
         for (const one of going) asked.delete(one.key);
-        if (fault.code === "unreachable" || fault.status >= 500) {
+        if (fault.code === "unreachable" || fault.status >= 500 || PASSING.has(fault.status)) {
             for (const one of going) if (find(one.key)?.state === "waiting") change(one.key, { state: "offline" });
             return false;
         }
@@ -120,13 +124,16 @@ export async function readStatus(documentId: string | null): Promise<string | nu
 
 /** Which of these documents still wait for their bytes; null where nobody answers. */
 export async function readOpen(documentIds: readonly string[]): Promise<Set<string> | null> {
-    if (documentIds.length === 0) return new Set();
+    const open = new Set<string>();
     try {
-        const query = supabase()
-            .from("documents")
-            .select("id")
-            .in("id", [...documentIds]);
-        return new Set(unwrap(await query.eq("status", "uploading").is("deleted_at", null)).map((row) => row.id));
+        for (let from = 0; from < documentIds.length; from += ASKED_AT_ONCE) {
+            const query = supabase()
+                .from("documents")
+                .select("id")
+                .in("id", documentIds.slice(from, from + ASKED_AT_ONCE));
+            for (const row of unwrap(await query.eq("status", "uploading").is("deleted_at", null))) open.add(row.id);
+        }
+        return open;
     } catch {
         return null;
     }

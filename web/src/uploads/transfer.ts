@@ -1,5 +1,5 @@
 import type { DetailedError, Upload as TusUpload } from "tus-js-client";
-import { accessToken, config, freshToken } from "../client/supabase";
+import { accessToken, config, fetchInTime, freshToken } from "../client/supabase";
 
 /** Storage takes chunks of exactly this size but for the last. */
 export const CHUNK = 6 * 1024 * 1024;
@@ -94,7 +94,7 @@ export async function openTransfer(wishes: Wishes): Promise<Transfer> {
 /** One request for a file without bytes; it needs none of the above. */
 export async function putEmpty(key: string, file: Blob, type: string): Promise<Ended> {
     try {
-        const response = await fetch(`${config().supabaseUrl}/storage/v1/object/documents/${key}`, {
+        const response = await fetchInTime(`${config().supabaseUrl}/storage/v1/object/documents/${key}`, {
             method: "POST",
             headers: {
                 apikey: config().publishableKey,
