@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,9 +24,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 import httpx
-import psycopg
 import pytest
-from psycopg import sql
 from tusclient.client import TusClient
 
 from jobs.cli import keys
@@ -326,33 +323,3 @@ def test_the_runner_stops_in_time_and_takes_its_sign_of_life_along(deployment: D
     assert deployment.runner.wait(45) == 0
     assert time.monotonic() - began < 45
     assert not deployment.heartbeat.exists()
-
-
-def test_the_first_start_sets_the_services_passwords(stack: Stack, local: Installation) -> None:
-    """deploy/db/99-roles.sql by psql, on roles of the same kind under names of this test's own."""
-    psql = tool("psql")
-    text = (ROOT / "deploy" / "db" / "99-roles.sql").read_text()
-    roles = re.findall(r"^alter role (\w+) with password", text, re.MULTILINE)
-    assert roles == ["authenticator", "supabase_auth_admin", "supabase_storage_admin", "pgbouncer"]
-    suffix = uuid.uuid4().hex[:8]
-    password = uuid.uuid4().hex
-    text = re.sub(r"^alter role (\w+)", rf"alter role \g<1>_{suffix}", text, flags=re.MULTILINE)
-    names = [f"{role}_{suffix}" for role in roles]
-    with stack.database() as connection:
-        try:
-            for name in names:
-                connection.execute(sql.SQL("create role {} login noinherit").format(sql.Identifier(name)))
-            done = subprocess.run(
-                [psql, "-v", "ON_ERROR_STOP=1", "--no-psqlrc", "-U", "supabase_admin", "-h", "127.0.0.1",
-                 "-p", str(local.ports.postgres), "-d", "postgres", "-f", "-"],
-                input=text, capture_output=True, text=True, check=False,
-                env={"PATH": os.environ["PATH"], "POSTGRES_PASSWORD": password,
-                     "PGPASSWORD": local.secrets.passwords["supabase_admin"]},
-            )  # fmt: skip
-            assert done.returncode == 0, done.stderr
-            for name in names:
-                url = f"postgresql://{name}:{password}@127.0.0.1:{local.ports.postgres}/postgres"
-                psycopg.connect(url, connect_timeout=5).close()
-        finally:
-            for name in names:
-                connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
