@@ -219,7 +219,7 @@ test("screens of the library", async ({ page }) => {
     await makeLibrary(page, person);
     await page.reload();
     await expect(row(page, "Site walkthrough, north entrance.mp4").getByText("Zipping")).toBeVisible();
-    await expect(row(page, "Interview recording.wav").getByText("Interrupted")).toBeVisible();
+    await expect(row(page, "Interview recording.wav").getByText("Not finished")).toBeVisible();
     await throttle(page, 40_000);
     await upload(page, [
         file("Drone footage, roof.mov", 12_000_000),

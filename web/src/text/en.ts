@@ -172,7 +172,7 @@ export const english = {
         waitingForNetwork: "Waiting for network" as string,
         interrupted: "Interrupted" as string,
         unfinished: "Not finished" as string,
-        unfinishedHere: "Uploading on another device, or interrupted. Choose the file to continue here." as string,
+        unfinishedHere: "Begun elsewhere. To continue here, choose the file." as string,
         interruptedAt: (percent: string) => `Choose the file to continue from ${percent}.`,
         interruptedNew: "Choose the file to continue." as string,
         elsewhere: "Uploading in another tab" as string,

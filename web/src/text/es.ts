@@ -174,7 +174,7 @@ export const spanish: Text = {
         waitingForNetwork: "Esperando la red",
         interrupted: "Interrumpido",
         unfinished: "Sin terminar",
-        unfinishedHere: "Se está subiendo en otro dispositivo o se interrumpió. Elige el archivo para seguir aquí.",
+        unfinishedHere: "Empezó en otro sitio. Para seguir aquí, elige el archivo.",
         interruptedAt: (percent) => `Elige el archivo para seguir desde el ${percent}.`,
         interruptedNew: "Elige el archivo para seguir.",
         elsewhere: "Subiendo en otra pestaña",
