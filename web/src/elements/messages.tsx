@@ -73,15 +73,16 @@ export function Announcer({ within = false }: { within?: boolean }) {
 }
 
 export function Messages({ within = false }: { within?: boolean }) {
+    const text = useText();
     const shown = useStore(messages);
     const behind = useStore(dialogs) > 0 && !within;
-    if (behind) return null;
+    if (behind || shown.length === 0) return null;
     return (
-        <div className={styles.messages}>
+        <section className={styles.messages} aria-label={text.common.messages}>
             {shown.map((message) => (
                 <Shown key={message.id} message={message} />
             ))}
-        </div>
+        </section>
     );
 }
 

@@ -15,6 +15,7 @@ export const english = {
         undo: "Undo" as string,
         more: "Load more" as string,
         loading: "Loading" as string,
+        messages: "Messages" as string,
         dismiss: "Dismiss" as string,
         skip: "Skip to content" as string,
         offline: "You’re offline. What you see may be out of date, and uploads wait for the network." as string,

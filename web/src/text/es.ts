@@ -16,6 +16,7 @@ export const spanish: Text = {
         undo: "Deshacer",
         more: "Cargar más",
         loading: "Cargando",
+        messages: "Mensajes",
         dismiss: "Descartar",
         skip: "Saltar al contenido",
         offline: "Sin conexión. Lo que ves puede no estar al día y las subidas esperan a la red.",
