@@ -41,8 +41,8 @@ def commands(section: str, beginning: str) -> str:
     return block
 
 
-def run(block: str, folder: Path, data_dir: Path) -> None:
-    """Run a block in `folder`, where `./instashare` is about the stack of `data_dir`; stops at the first failure."""
+def run(block: str, folder: Path, data_dir: Path) -> str:
+    """Run a block in `folder`, where `./instashare` is about the stack of `data_dir`, to the first failure; its output."""
     command = folder / "instashare"
     command.write_text(f'#!/bin/sh\ncd {json.dumps(str(ROOT))}\nexec {" ".join(CLI)} "$@" --data-dir {data_dir}\n')
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
@@ -55,6 +55,7 @@ def run(block: str, folder: Path, data_dir: Path) -> None:
         text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def copy(backup: Backup, tmp_path: Path) -> Iterator[Stack]:
             status["supabase_url"], status["backend_url"], *keys, status["admin_database_url"], data_dir, status
         )
         block = commands("Putting it back", "./instashare db migrate")
-        run(block.replace("instashare.sql", str(backup.folder / "instashare.sql")), tmp_path, data_dir)
+        told = run(block.replace("instashare.sql", str(backup.folder / "instashare.sql")), tmp_path, data_dir)
+        (tmp_path / "runner_url").write_text(told.split()[-1])
         with target.http:
             yield target
     finally:
@@ -177,7 +179,8 @@ def test_what_was_backed_up_is_there_again(backup: Backup, copy: Stack, tmp_path
             " and o.version = d.object_version)"
         ).fetchall()
         assert lost == []
-    told = json.loads(instashare("doctor", "--json", *where).stdout)
+    settings = {"DATABASE_URL": (tmp_path / "runner_url").read_text()}  # with the password that was made last
+    told = json.loads(instashare("doctor", "--json", *where, env=settings).stdout)
     assert [check for check in told["checks"] if not check["ok"]] == []
 
 
