@@ -42,7 +42,7 @@ def commands(section: str, beginning: str) -> str:
 
 
 def run(block: str, folder: Path, data_dir: Path) -> str:
-    """Run a block in `folder`, where `./instashare` is about the stack of `data_dir`, to the first failure; its output."""
+    """Run a block in `folder`, where `./instashare` means the stack of `data_dir`, to the first failure; its output."""
     command = folder / "instashare"
     command.write_text(f'#!/bin/sh\ncd {json.dumps(str(ROOT))}\nexec {" ".join(CLI)} "$@" --data-dir {data_dir}\n')
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
