@@ -14,6 +14,8 @@ import jwt
 import psycopg
 import pytest
 
+from tests.conformance.unserved import REFUSED
+
 OWNER, MOVER = str(uuid.uuid4()), str(uuid.uuid4())
 
 
@@ -359,6 +361,13 @@ def test_images_are_not_transformed_and_say_so(service: Client) -> None:
     for path in ("/render/image/authenticated/docs/a?width=9", "/render/image/sign/docs/a?token=x"):
         answer = service.http.get(path)
         assert (answer.status_code, answer.json()["message"]) == (404, f"Route GET:{path} not found")
+
+
+@pytest.mark.parametrize("path", REFUSED)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_what_is_not_served_is_refused(service: Client, path: str, method: str) -> None:
+    headers = {"authorization": "AWS4-HMAC-SHA256 Credential=a"}
+    assert service.http.request(method, path, headers=headers).status_code == REFUSED[path][0]
 
 
 def test_the_pages_of_the_documentation_are_told_to_be_elsewhere(service: Client) -> None:

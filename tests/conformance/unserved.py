@@ -1,8 +1,23 @@
-"""Recorded exchanges that the local Storage answers otherwise on purpose, each with its reason."""
+"""What the local Storage does not serve, and recorded exchanges that it answers otherwise on purpose, with reasons."""
 
 from __future__ import annotations
 
-__all__ = ["ANSWERED_BY", "UNSERVED"]
+__all__ = ["ANSWERED_BY", "REFUSED", "UNSERVED"]
+
+# a path below it, the status that says so, and why it is not served
+REFUSED = {
+    "/s3/bucket/key": (501, "the S3 protocol; resumable uploads do what it is wanted for"),
+    "/documentation/json": (501, "the pages of the API's documentation"),
+    "/render/image/authenticated/bucket/key": (
+        404,
+        "images are off: the real service then has no such route",
+    ),
+    "/iceberg/v1/config": (
+        404,
+        "tables of analytics, off when recorded as well; a bucket for them is only a name",
+    ),
+    "/vector/ListVectorBuckets": (404, "vectors, off when recorded as well"),
+}
 
 UNSERVED = {
     "MS-27": "the page of the API's documentation, compared by its hash; answered by a 501 that says where it is",
