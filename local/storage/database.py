@@ -9,30 +9,34 @@ import hashlib
 import json
 import secrets
 import select
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from local.storage.prepared import Prepared, Values
 from local.storage.tokens import Caller
 
-__all__ = ["SERVICE", "Cursor", "Database", "Row", "Scope", "Statement", "was_rolled_back"]
+__all__ = ["SERVICE", "Cursor", "Database", "Row", "Scope", "Statement", "unless_refused", "was_rolled_back"]
 
+T = TypeVar("T")
 Row: TypeAlias = dict[str, Any]
-Statement: TypeAlias = tuple[str, Sequence[Any] | Mapping[str, Any]]
+Statement: TypeAlias = tuple[str, Values]
 Connection: TypeAlias = psycopg.AsyncConnection[Row]
 Cursor: TypeAlias = psycopg.AsyncCursor[Row]
 
 SERVICE = Caller("service_role", {"role": "service_role"})  # the service itself: no user, no row level security
 
+# Their values are not sent back: headers and token are kilobytes.
 SETTINGS = """
-    select
+    select length(concat(
         set_config('role', %(role)s, true),
         set_config('request.jwt.claim.role', %(role)s, true),
         set_config('request.jwt', %(token)s, true),
@@ -43,6 +47,7 @@ SETTINGS = """
         set_config('request.path', %(path)s, true),
         set_config('storage.operation', %(operation)s, true),
         set_config('storage.allow_delete_query', 'true', true)
+    ))
 """
 
 
@@ -61,6 +66,16 @@ def was_rolled_back(problem: psycopg.Error) -> bool:
     return problem.sqlstate is not None and not problem.sqlstate.startswith(("08", "57P"))
 
 
+async def unless_refused(answer: Awaitable[T]) -> T | None:
+    """The answer, or None where the database refused. Raises psycopg.Error when it did not answer at all."""
+    try:
+        return await answer
+    except psycopg.Error as problem:
+        if problem.sqlstate is None:
+            raise
+        return None
+
+
 async def check(connection: Connection) -> None:
     """Raise when Postgres has closed an idle connection, as it does when it stops.
 
@@ -77,6 +92,7 @@ class Database:
         """`folder` is where the bytes lie: it tells this service's sessions from those of one before it."""
         self.family = f"storage {hashlib.sha256(bytes(folder.resolve())).hexdigest()[:16]}:"
         self.name = self.family + secrets.token_hex(4)
+        self.prepared: WeakKeyDictionary[Connection, Prepared] = WeakKeyDictionary()
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             min_size=1,
@@ -87,6 +103,8 @@ class Database:
             kwargs={
                 "autocommit": True,
                 "row_factory": dict_row,
+                # the driver's own would have it deallocate all after a rollback, ours too
+                "prepare_threshold": None,
                 "options": "-c statement_timeout=30s",
                 "application_name": self.name,
             },
@@ -122,29 +140,48 @@ class Database:
             yield cursor
 
     async def at_once(
-        self, caller: Caller, scope: Scope, *statements: Statement, undo: bool = False
+        self, caller: Caller, scope: Scope, *statements: Statement, first: Sequence[Statement] = (), undo: bool = False
     ) -> list[list[Row]]:
         """One transaction in the caller's role, in one round trip, of statements that need not wait for one another.
 
-        Answers with the rows of each. A round trip for each step cost small uploads and downloads half of their speed.
+        `first` are statements of the service itself, before the role is taken. Answers with the rows of each, `first`
+        included; of what is undone with those of `first` alone. A round trip for each step cost small uploads and
+        downloads half of their speed.
         """
+        every: list[tuple[str | None, str, Values]] = [(None, *statement) for statement in first]
+        every += [(caller.role, text, values) for text, values in ((SETTINGS, settings(caller, scope)), *statements)]
         async with self.pool.connection() as connection:
-            cursor = psycopg.AsyncClientCursor(connection)
-            texts = [
-                cursor.mogrify(text, values) for text, values in ((SETTINGS, settings(caller, scope)), *statements)
-            ]
-            whole = "; ".join(["begin", *texts, "rollback" if undo else "commit"])
             try:
-                await cursor.execute(whole.encode())
-            except psycopg.Error:
-                if connection.info.transaction_status != TransactionStatus.UNKNOWN:  # that is: as long as it is open
-                    await connection.rollback()
-                raise
-            answers = []
-            for place in range(2, 2 + len(statements)):  # behind those of `begin` and of the settings
-                await cursor.set_result(place)
-                answers.append(await cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else [])
-            return answers
+                return await self.run_at_once(connection, every, len(first), undo)
+            except psycopg.errors.FeatureNotSupported as problem:
+                if "cached plan" not in str(problem):
+                    raise
+            # somebody has changed a table's columns; nothing was done yet
+            await connection.execute("deallocate all")
+            self.prepared.pop(connection, None)
+            return await self.run_at_once(connection, every, len(first), undo)
+
+    async def run_at_once(
+        self, connection: Connection, every: Sequence[tuple[str | None, str, Values]], first: int, undo: bool
+    ) -> list[list[Row]]:
+        prepared = self.prepared.setdefault(connection, Prepared())
+        calls = [prepared.call(role, text, values) for role, text, values in every]
+        if made := prepared.take_unmade():
+            await connection.cursor().execute("; ".join(made).encode())
+        cursor = connection.cursor()
+        try:
+            await cursor.execute("; ".join(["begin", *calls, "rollback" if undo else "commit"]).encode())
+        except psycopg.Error:
+            if connection.info.transaction_status != TransactionStatus.UNKNOWN:  # that is: as long as it is open
+                await connection.rollback()
+            raise
+        answers = []
+        for place in range(first if undo else len(every)):
+            if place == first:  # the settings
+                continue
+            await cursor.set_result(place + 1)  # behind that of `begin`
+            answers.append(await cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else [])
+        return answers
 
     async def become(self, cursor: Cursor, caller: Caller, scope: Scope) -> None:
         """Go on in this transaction with another caller's role and claims."""

@@ -16,6 +16,7 @@ __all__ = [
     "check_mime_type",
     "check_path",
     "check_robots",
+    "is_key",
     "is_placeholder",
     "is_uuid",
 ]
@@ -40,9 +41,14 @@ def is_placeholder(key: str) -> bool:
     return key.endswith(".emptyFolderPlaceholder")
 
 
+def is_key(name: str) -> bool:
+    """Whether an object may have this name: every character is allowed."""
+    return KEY.fullmatch(name) is not None
+
+
 def check_key(key: str) -> None:
     """Raise InvalidKey unless every character of an object's name is allowed."""
-    if not KEY.fullmatch(key):
+    if not is_key(key):
         raise invalid_key(key)
 
 

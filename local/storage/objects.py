@@ -19,6 +19,7 @@ from local.storage.tokens import Caller
 
 __all__ = [
     "delete_as",
+    "find_both",
     "find_bucket",
     "find_in_transaction",
     "find_object",
@@ -50,16 +51,28 @@ STORE = """
         user_metadata = case when %(keep)s then objects.user_metadata else excluded.user_metadata end
     returning *
 """
+FIND_BUCKET = "select * from storage.buckets where id = %s"
 FIND = "select * from storage.objects where bucket_id = %s and name = %s"
 FOR_UPDATE = "select id, version from storage.objects where bucket_id = %s and name = %s for update"
 
 
 async def find_bucket(database: Database, scope: Scope, bucket: str) -> Row:
     """The bucket, as the service sees it. Raises NoSuchBucket."""
-    (rows,) = await database.at_once(SERVICE, scope, ("select * from storage.buckets where id = %s", [bucket]))
+    (rows,) = await database.at_once(SERVICE, scope, (FIND_BUCKET, [bucket]))
     if not rows:
         raise bucket_not_found()
     return rows[0]
+
+
+async def find_both(
+    database: Database, caller: Caller, scope: Scope, bucket: str, key: str
+) -> tuple[Row | None, Row | None]:
+    """The bucket as the service sees it and the object as this caller does, in one round trip; None if there is none.
+
+    Raises psycopg.Error, also where the bucket alone would be an answer.
+    """
+    found = await database.at_once(caller, scope, (FIND, [bucket, key]), first=[(FIND_BUCKET, [bucket])])
+    return tuple(rows[0] if rows else None for rows in found)  # type: ignore[return-value]  # two of them
 
 
 async def find_object(database: Database, caller: Caller, scope: Scope, bucket: str, key: str) -> Row:
@@ -107,15 +120,17 @@ async def probe_upload(
     upsert: bool,
     metadata: dict[str, Any],
     user_metadata: Any = None,
-) -> None:
+) -> Row | None:
     """Raise, as the database does, unless this caller may write this object; nothing is written.
 
     metadata: what is known before the bytes are, `mimetype` and `contentLength` as announced. user_metadata: the
-    client's own, which policies may ask for.
+    client's own, which policies may ask for. Answers with the bucket, which the same round trip brings.
     """
     statement = PROBE_UPSERT if upsert else PROBE
     values = written(bucket, key, owner, metadata, user_metadata)
-    await database.at_once(caller, scope, (statement, values), undo=True)
+    first = [(FIND_BUCKET, [bucket])]
+    (found,) = await database.at_once(caller, scope, (statement, values), first=first, undo=True)
+    return found[0] if found else None
 
 
 async def lock_key(cursor: Cursor, bucket: str, key: str, milliseconds: int = 5000) -> None:

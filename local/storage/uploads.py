@@ -10,11 +10,19 @@ from typing import Any
 
 import psycopg
 
-from local.storage.database import SERVICE, Row, Scope, was_rolled_back
+from local.storage.database import SERVICE, Row, Scope, unless_refused, was_rolled_back
 from local.storage.errors import ClientGone, StorageError, too_large
 from local.storage.forms import Form
 from local.storage.metadata import as_object, object_metadata, user_metadata_header
-from local.storage.names import check_bucket_name, check_key, check_mime_type, check_path, check_robots, is_placeholder
+from local.storage.names import (
+    check_bucket_name,
+    check_key,
+    check_mime_type,
+    check_path,
+    check_robots,
+    is_key,
+    is_placeholder,
+)
 from local.storage.objects import find_bucket, is_current, probe_upload, store_object
 from local.storage.request import Answer, Request, json_answer
 from local.storage.service import Service
@@ -63,38 +71,47 @@ async def upload(
 ) -> Row:
     """Store the request's bytes as an object and answer with its row."""
     check_bucket_name(bucket)
-    rules = await find_bucket(service.database, scope, bucket)
+    content_type = request.headers.get("content-type", "")
+    own = user_metadata_header(request)
+    is_form = content_type.startswith("multipart/form-data")
+
+    async def probe(mime_type: str) -> Row | None:
+        announced: dict[str, Any] = {"mimetype": mime_type}
+        if request.content_length is not None:
+            announced["contentLength"] = request.content_length
+        return await probe_upload(
+            service.database,
+            caller,
+            scope,
+            bucket,
+            key,
+            owner=owner,
+            upsert=upsert,
+            metadata=announced,
+            user_metadata=own,
+        )
+
+    # Refusals have an order, but few uploads are refused: one round trip tells all that must be known of the others.
+    mime_type = content_type or "application/octet-stream"
+    rules = None if is_form or not is_key(key) else await unless_refused(probe(mime_type))
+    probed = rules is not None
+    if rules is None:
+        rules = await find_bucket(service.database, scope, bucket)
     limit = 0 if is_placeholder(key) else service.size_limit(rules["file_size_limit"])
     allowed = None if is_placeholder(key) else rules["allowed_mime_types"]
     robots = request.headers.get("x-robots-tag")
     if robots:
         check_robots(robots)
-    content_type = request.headers.get("content-type", "")
-    form = Form(request, content_type) if content_type.startswith("multipart/form-data") else None
+    form = Form(request, content_type) if is_form else None
     if form:
         await form.open()
-        mime_type = form.mime_type
-    else:
-        mime_type = content_type or "application/octet-stream"
+        mime_type, own = form.mime_type, form.user_metadata
     check_mime_type(mime_type, allowed)
     if not form and (request.content_length or 0) > limit:
         raise too_large()
     check_key(key)
-    own = form.user_metadata if form else user_metadata_header(request)
-    announced: dict[str, Any] = {"mimetype": mime_type}
-    if request.content_length is not None:
-        announced["contentLength"] = request.content_length
-    await probe_upload(
-        service.database,
-        caller,
-        scope,
-        bucket,
-        key,
-        owner=owner,
-        upsert=upsert,
-        metadata=announced,
-        user_metadata=own,
-    )
+    if not probed:
+        await probe(mime_type)
     incoming = service.files.incoming()
     check_path(bucket, key, incoming.version)
     try:
