@@ -172,3 +172,20 @@ def test_closing_a_large_account_is_a_job_done_piece_by_piece(
     pieces = [runner.call("run_maintenance", "close_accounts")["documents"] for _ in range(3)]
     assert pieces == [1000, 1, 0]
     assert database.value("select count(distinct document_id) from jobs.queue where kind = 'refresh_archive'") == 1001
+
+
+def test_an_anonymous_sign_in_is_nobody_until_it_has_an_address(database: Database) -> None:
+    with database.superuser.transaction():
+        database.run("set local role supabase_auth_admin")
+        made = database.value("insert into auth.users (id, is_anonymous) values (gen_random_uuid(), true) returning id")
+    nobody = Person(database, str(made), "")
+    for relation in ("profiles", "documents", "limits", "roles", "logs"):
+        assert nobody.run(f"select * from {relation}") == []
+    with refused("PT403", "not_allowed"):
+        nobody.document()
+    database.run(
+        "update auth.users set is_anonymous = false, email = 'new@example.test', email_confirmed_at = now()"
+        " where id = %s",
+        nobody.id,
+    )
+    assert nobody.sees(nobody.document())
