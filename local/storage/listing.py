@@ -103,12 +103,17 @@ def entry(name: str, row: Row) -> dict[str, Any]:
 
 @dataclass
 class Cursor:
-    """Where a page begins: behind this key, in this order; `order` is None until somebody has named one."""
+    """Where a page begins: behind this key, in this order; `order` and `column` are None until somebody names them."""
 
     key: str = ""
     order: str | None = None
-    column: str = "name"
+    column: str | None = None
     moment: str = ""
+
+    @property
+    def by_moment(self) -> bool:
+        """Whether entries come by their dates, not by their names."""
+        return self.column not in (None, "name")
 
     @classmethod
     def read(cls, text: str) -> Cursor:
@@ -118,8 +123,8 @@ class Cursor:
         except (binascii.Error, ValueError):
             lines = [""]
         values = {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
-        column = values.get("c") or "name"
-        if len(values) < len(lines) or values.keys() - set("loca") or column not in COLUMNS:
+        column = values.get("c") or None
+        if len(values) < len(lines) or values.keys() - set("loca") or column not in (None, *COLUMNS):
             raise invalid_parameter("continuation token")
         return cls(values.get("l", ""), "desc" if values.get("o") == "desc" else "asc", column, values.get("a", ""))
 
@@ -127,7 +132,8 @@ class Cursor:
         """The text that `read` takes."""
         lines = [f"l:{self.key}"]
         lines += [f"o:{self.order}"] if self.order else []
-        lines += [f"c:{self.column}", f"a:{self.moment}"] if self.column != "name" else []
+        lines += [f"c:{self.column}"] if self.column else []
+        lines += [f"a:{self.moment}"] if self.by_moment else []
         return base64.b64encode("\n".join(lines).encode()).decode()
 
 
@@ -137,7 +143,7 @@ async def list_objects_v2(service: Service, request: Request, bucket: str) -> An
     caller = service.caller(request)
     check_bucket_name(bucket)
     sort = wanted.get("sortBy", {})
-    place = Cursor(order=sort.get("order"), column=sort.get("column", "name"))
+    place = Cursor(order=sort.get("order"), column=sort.get("column"))
     if wanted.get("cursor"):
         place = Cursor.read(wanted["cursor"])
     limit = min(wanted.get("limit", MOST_KEYS), MOST_KEYS)
@@ -170,7 +176,7 @@ async def list_objects_v2(service: Service, request: Request, bucket: str) -> An
 def page_query(place: Cursor) -> bytes:
     """The statement for a page that begins at this place."""
     direction, beyond = ("desc", "<") if place.order == "desc" else ("asc", ">")
-    by_moment = place.column != "name"
+    by_moment = place.by_moment
     own_moment = f"date_trunc('milliseconds', {place.column})" if by_moment else "null::timestamptz"
     extreme = "max" if direction == "desc" else "min"
     after = ""

@@ -20,7 +20,7 @@ def object_metadata(stored: Stored, mime_type: str, cache_control: str, robots: 
         "eTag": f'"{stored.md5}"',
         "size": stored.size,
         "mimetype": mime_type,
-        "cacheControl": cache_control,
+        "cacheControl": cache_control or "no-cache",
         "lastModified": timestamp(datetime.now(UTC)),
         "contentLength": stored.size,
         "httpStatusCode": 200,

@@ -192,6 +192,12 @@ def test_policies_see_the_clients_own_metadata_before_the_bytes(service: Client,
         assert person.http.post("/upload/resumable", headers=headers).status_code == status
 
 
+def test_empty_headers_are_none(service: Client) -> None:
+    assert service.put("docs/a", cache_control="", content_type="", x_metadata="").status_code == 200
+    metadata, own = service.row("a")[1:]
+    assert (metadata["cacheControl"], metadata["mimetype"], own) == ("no-cache", "application/octet-stream", {})
+
+
 def test_a_form_is_known_by_its_type_in_small_letters(service: Client) -> None:
     kind = "Multipart/Form-Data; boundary=x"
     assert service.put("docs/a", b"no form", content_type=kind).status_code == 200
@@ -328,6 +334,17 @@ def test_a_transformation_that_has_no_effect_must_be_one(
 def test_a_cursor_that_is_none(service: Client, cursor: str) -> None:
     answer = service.http.post("/object/list-v2/docs", json={"cursor": b64(cursor) or "!"})
     assert service.refused(answer) == ("400", "Invalid Parameter continuation token")
+
+
+def test_a_cursor_names_the_column_that_was_asked_for(service: Client) -> None:
+    for name in ("a", "b", "c"):
+        service.put(f"docs/{name}")
+    first = service.http.post("/object/list-v2/docs", json={"limit": 1, "sortBy": {"column": "name"}}).json()
+    assert base64.b64decode(first["nextCursor"]) == b"l:a\nc:name"
+    second = service.http.post("/object/list-v2/docs", json={"limit": 1, "cursor": first["nextCursor"]}).json()
+    assert base64.b64decode(second["nextCursor"]) == b"l:b\no:asc\nc:name"
+    third = service.http.post("/object/list-v2/docs", json={"cursor": second["nextCursor"]}).json()
+    assert [found["name"] for found in third["objects"]] == ["c"]
 
 
 def test_a_cursor_without_a_key_begins_at_the_beginning(service: Client) -> None:
