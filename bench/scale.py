@@ -105,22 +105,22 @@ def upload(client: httpx.Client, data: bytes) -> None:
     client.post(address, content=data).raise_for_status()
 
 
-def count(database: psycopg.Connection[Any]) -> dict[str, tuple[int, int]]:
-    """Statements and transactions so far, by the role that made them (ours left out)."""
-    database.execute("select pg_stat_clear_snapshot()")
+def count(database: psycopg.Connection[Any]) -> dict[str, int]:
+    """Statements so far, by the role that made them (ours left out)."""
     rows = database.execute(
         """
-        select r.rolname, sum(s.calls), sum(s.calls) filter (where s.query ~* '^\\s*commit')
+        select r.rolname, sum(s.calls)
         from pg_stat_statements s join pg_roles r on r.oid = s.userid
         where s.toplevel and r.rolname <> current_user
         group by 1
         """
     ).fetchall()
-    return {name: (int(calls), int(commits or 0)) for name, calls, commits in rows}
+    return {name: int(calls) for name, calls in rows}
 
 
 def transactions(database: psycopg.Connection[Any]) -> int:
     """Transactions committed in this database so far."""
+    database.execute("select pg_stat_clear_snapshot()")
     row = database.execute("select xact_commit from pg_stat_database where datname = current_database()").fetchone()
     return int(row[0]) if row else 0
 
@@ -137,6 +137,7 @@ def measure_documents(status: dict[str, Any], kilobytes: int, amount: int) -> di
         client.headers["Authorization"] = f"Bearer {sign_up(client)}"
         database.execute("select jobs.pause()")
         try:
+            stored = count(database)
             began = time.monotonic()
             list(pool.map(lambda _: upload(client, data), range(amount)))
             uploaded = time.monotonic() - began
@@ -154,7 +155,6 @@ def measure_documents(status: dict[str, Any], kilobytes: int, amount: int) -> di
         after, ended = count(database), transactions(database)
         found = database.execute("select sum(archive_size_bytes) / sum(size_bytes) from public.documents").fetchone()
         database.execute("delete from public.documents")  # the ratio is each case's own
-    made = {role: (calls - statements.get(role, (0, 0))[0]) / amount for role, (calls, _) in after.items()}
     return {
         "kilobytes": kilobytes,
         "documents": amount,
@@ -163,8 +163,15 @@ def measure_documents(status: dict[str, Any], kilobytes: int, amount: int) -> di
         "archived_gb_per_hour": round(3600 * amount * len(data) / archived / 1e9, 1),
         "ratio": round(float(found[0]), 3) if found else None,
         "transactions_per_document": round((ended - before - asked) / amount, 1),
-        "statements_per_document": {role: round(number, 1) for role, number in sorted(made.items()) if number >= 0.05},
+        "statements_per_upload": per_document(stored, statements, amount),
+        "statements_per_archive": per_document(statements, after, amount),
     }
+
+
+def per_document(before: dict[str, int], after: dict[str, int], amount: int) -> dict[str, float]:
+    """Statements a document between two counts, by the role that made them."""
+    made = {role: (calls - before.get(role, 0)) / amount for role, calls in sorted(after.items())}
+    return {role: round(number, 1) for role, number in made.items() if number >= 0.05}
 
 
 def measure_tables(database: psycopg.Connection[Any], amount: int) -> dict[str, Any]:
