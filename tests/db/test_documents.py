@@ -87,6 +87,13 @@ def test_a_missing_media_type_becomes_the_general_one_and_a_long_one_is_refused(
         owner.run("insert into documents (name, size_bytes, mime_type) values ('a', 1, repeat('x', 256))")
 
 
+@pytest.mark.parametrize("mime_type", ["text/html\r\nX-Evil: 1", "a\x01b", "text/\u202eplain", "x" * 256])
+def test_a_media_type_is_one_line_of_plain_characters(owner: Person, mime_type: str) -> None:
+    with refused("PT422", "mime_type_invalid"):
+        owner.run("insert into documents (name, size_bytes, mime_type) values ('a', 1, %s)", mime_type)
+    owner.run("insert into documents (name, size_bytes, mime_type) values ('a', 1, 'text/plain; charset=\"utf-8\"')")
+
+
 def test_the_quota_counts_trash_and_unfinished_uploads_but_not_abandoned_ones(
     database: Database, owner: Person, stranger: Person
 ) -> None:
