@@ -191,6 +191,8 @@ def test_every_service_comes_back_and_is_confined(model: Model, hosted: Model) -
             assert service["read_only"] is True
             assert service["cap_drop"] == ["ALL"]
             assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "gateway" else [])
+            if name == "gateway":  # as uid 10001, with ports below 1024
+                assert service["sysctls"] == {"net.ipv4.ip_unprivileged_port_start": "0"}
 
 
 def test_any_number_of_runners_fits(model: Model, hosted: Model) -> None:
