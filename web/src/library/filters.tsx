@@ -59,8 +59,8 @@ export function Selection({ rows, count, mayShare, online, onDownload, onShare, 
     const format = useFormat();
     const shareable = rows.filter((row) => row.status !== "uploading").length > 0;
     return (
-        <div role="toolbar" aria-label={text.library.selected(format.count(count))} className={styles.selection}>
-            <span className={styles.count}>{text.library.selected(format.count(count))}</span>
+        <div role="toolbar" aria-label={text.library.selected(count, format.count(count))} className={styles.selection}>
+            <span className={styles.count}>{text.library.selected(count, format.count(count))}</span>
             <button type="button" disabled={!online} onClick={onDownload}>
                 <Download size={18} strokeWidth={1.75} aria-hidden />
                 <span>{text.action.download}</span>

@@ -24,7 +24,7 @@ export default function SharePanel({ documents, onClose }: { documents: readonly
     const format = useFormat();
     const only = documents.length === 1 ? documents[0] : undefined;
     return (
-        <Dialog title={only ? `${text.sharing.title} “${only.name}”` : text.sharing.titleMany(format.count(documents.length))} onClose={onClose}>
+        <Dialog title={only ? text.sharing.titleOf(only.name) : text.sharing.titleMany(format.count(documents.length))} onClose={onClose}>
             <AddPeople documents={documents} />
             {only && <WhoHasAccess document={only} />}
         </Dialog>

@@ -125,7 +125,7 @@ export const english = {
         actions: "Actions" as string,
         selectAll: "Select all documents" as string,
         select: (name: string) => `Select ${name}`,
-        selected: (count: string) => `${count} selected`,
+        selected: (_count: number, words: string) => `${words} selected`,
         clearSelection: "Clear the selection" as string,
         onlyYou: "Only you" as string,
         sharedShort: "Shared" as string,
@@ -243,6 +243,7 @@ export const english = {
     sharing: {
         lead: "Documents that others share with you." as string,
         title: "Share" as string,
+        titleOf: (name: string) => `Share “${name}”`,
         titleMany: (count: string) => `Share ${count} documents`,
         people: "E-mail addresses" as string,
         placeholder: "name@example.org" as string,

@@ -127,7 +127,7 @@ export const spanish: Text = {
         actions: "Acciones",
         selectAll: "Seleccionar todos los documentos",
         select: (name) => `Seleccionar ${name}`,
-        selected: (count) => `${count} seleccionados`,
+        selected: (count, words) => plural(count, `${words} seleccionado`, `${words} seleccionados`),
         clearSelection: "Quitar la selección",
         onlyYou: "Solo tú",
         sharedShort: "Compartido",
@@ -245,6 +245,7 @@ export const spanish: Text = {
     sharing: {
         lead: "Documentos que otros comparten contigo.",
         title: "Compartir",
+        titleOf: (name) => `Compartir «${name}»`,
         titleMany: (count) => `Compartir ${count} documentos`,
         people: "Correos electrónicos",
         placeholder: "nombre@ejemplo.org",
@@ -490,6 +491,7 @@ export const spanish: Text = {
         unexpected: "Algo ha ido mal por nuestra parte. Inténtalo en un momento.",
     },
     reason: {
+        archive_failed: "No se pudo escribir el ZIP.",
         upload_abandoned: "No terminó en dos días. Súbelo otra vez.",
         source_missing: "El archivo subido ya no está guardado. Súbelo otra vez.",
         archive_damaged: "El ZIP guardado estaba dañado y se hace de nuevo.",
