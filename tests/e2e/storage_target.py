@@ -66,7 +66,7 @@ class Buckets:
 
     def run_page(self, chromium: str, **given: Any) -> Any:
         """Have a page on another origin do what storage_page.mjs says, in that browser, and give what it has seen."""
-        answer = self.run_node("storage_browser.mjs", 300, chromium=chromium, folder=self.person, **given)
+        answer = self.run_node("storage_browser.mjs", 300, chromium=chromium, folder=f"{self.person}/page", **given)
         assert "seen" in answer, answer
         return answer["seen"]
 
