@@ -244,7 +244,7 @@ test("screens of the library", async ({ page }) => {
     await look(page, "library-end", { settle: () => page.evaluate(() => window.scrollTo(0, document.body.scrollHeight)) });
     await page.evaluate(() => window.scrollTo(0, 0));
     await page.context().setOffline(true);
-    await expect(page.getByText("You’re offline.")).toBeVisible();
+    await expect(page.getByText("You’re offline.").first()).toBeVisible();
     await expect(row(page, "Survey.las").getByText("Waiting for network")).toBeVisible();
     await look(page, "library-offline");
     await page.context().setOffline(false);

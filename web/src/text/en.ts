@@ -170,7 +170,7 @@ export const english = {
         waitingForNetwork: "Waiting for network" as string,
         interrupted: "Interrupted" as string,
         unfinished: "Not finished" as string,
-        unfinishedHere: "Begun elsewhere. To continue here, choose the file." as string,
+        unfinishedHere: "Begun elsewhere. Choose the file to resume." as string,
         interruptedAt: (percent: string) => `Choose the file to continue from ${percent}.`,
         interruptedNew: "Choose the file to continue." as string,
         elsewhere: "Uploading in another tab" as string,

@@ -172,7 +172,7 @@ export const spanish: Text = {
         waitingForNetwork: "Esperando la red",
         interrupted: "Interrumpido",
         unfinished: "Sin terminar",
-        unfinishedHere: "Empezó en otro sitio. Para seguir aquí, elige el archivo.",
+        unfinishedHere: "Empezó en otro sitio. Elige el archivo.",
         interruptedAt: (percent) => `Elige el archivo para seguir desde el ${percent}.`,
         interruptedNew: "Elige el archivo para seguir.",
         elsewhere: "Subiendo en otra pestaña",
