@@ -116,21 +116,18 @@ describe("other orders", () => {
 describe("a page begins where the one before ended", () => {
     const place = placeOf(row("b7", 20, { name: 'a "b", c\\d', size_bytes: 42, status: "ready" }));
     it("in the index first, then behind what was shown", () => {
-        expect(behind(NEWEST, place)).toEqual({
-            column: "created_at",
-            operator: "lte",
-            value: place.created_at,
-            beyond: `created_at.lt."${place.created_at}",id.lt.b7`,
-        });
-        expect(behind({ by: "size", descending: false }, place)).toMatchObject({ operator: "gte", beyond: 'size_bytes.gt."42",id.gt.b7' });
+        expect(behind(NEWEST, place)).toEqual([
+            { column: "created_at", operator: "lte", value: place.created_at, beyond: `created_at.lt."${place.created_at}",id.lt.b7` },
+        ]);
+        expect(behind({ by: "size", descending: false }, place)).toMatchObject([{ operator: "gte", beyond: 'size_bytes.gt."42",id.gt.b7' }]);
     });
     it("names are quoted, with what would end the quotation", () => {
-        expect(behind({ by: "name", descending: false }, place)).toMatchObject({ value: 'a "b", c\\d', beyond: 'name.gt."a \\"b\\", c\\\\d",id.gt.b7' });
+        expect(behind({ by: "name", descending: false }, place)).toMatchObject([{ value: 'a "b", c\\d', beyond: 'name.gt."a \\"b\\", c\\\\d",id.gt.b7' }]);
     });
-    it("by status the newest go on within the status", () => {
-        expect(behind({ by: "status", descending: false }, place).beyond).toBe(
-            `status.gt."ready",created_at.lt.${place.created_at},and(created_at.eq.${place.created_at},id.lt.b7)`,
-        );
+    it("by status the newest go on within the status, then the statuses behind it", () => {
+        const newer = { column: "created_at", operator: "lte", value: place.created_at, beyond: `created_at.lt."${place.created_at}",id.lt.b7` };
+        expect(behind({ by: "status", descending: false }, place)).toEqual([{ ...newer, status: "eq.ready" }, { status: "gt.ready" }]);
+        expect(behind({ by: "status", descending: true }, place)).toEqual([{ ...newer, status: "eq.ready" }, { status: "lt.ready" }]);
         expect(orderOf({ by: "status", descending: true })).toEqual([
             ["status", false],
             ["created_at", false],

@@ -3,7 +3,7 @@ import type { Database } from "../client/database.types";
 import { asFault, unwrap } from "../client/faults";
 import { keys } from "../client/keys";
 import { supabase } from "../client/supabase";
-import { behind, compare, nameOf, orderOf, type Place, placeOf, type Sort, sortNamed } from "./sorting";
+import { behind, type Condition, compare, nameOf, orderOf, type Place, placeOf, type Sort, sortNamed } from "./sorting";
 
 export type DocumentRow = Database["public"]["Tables"]["documents"]["Row"];
 export type Filter = "all" | "ready" | "progress" | "failed";
@@ -42,14 +42,23 @@ export async function readPage(owner: string, view: View, from: Place | null, si
 
 /** docs/lists.md tells why it is asked for like this. */
 async function listRows(owner: string, view: View, from: Place | null, size: number, signal?: AbortSignal): Promise<DocumentRow[]> {
+    const rows: DocumentRow[] = [];
+    for (const part of from ? behind(view.sort, from) : [{}]) {
+        if (rows.length < size) rows.push(...(await listPart(owner, view, part, size - rows.length, signal)));
+    }
+    return rows;
+}
+
+async function listPart(owner: string, view: View, part: Condition, size: number, signal?: AbortSignal): Promise<DocumentRow[]> {
     let query = supabase().from("documents").select("*").eq("owner_id", owner).is("deleted_at", null);
     const statuses = STATUSES[view.filter];
     if (statuses) query = query.in("status", [...statuses]);
     if (view.search) query = query.ilike("name", `%${view.search.replace(/[\\%_]/g, "\\$&")}%`);
-    if (from) {
-        const { column, operator, value, beyond } = behind(view.sort, from);
-        query = query.filter(column, operator, value).or(beyond);
+    if (part.status) {
+        const [operator = "eq", status] = part.status.split(".");
+        query = query.filter("status", operator, status);
     }
+    if (part.column && part.operator && part.beyond) query = query.filter(part.column, part.operator, part.value).or(part.beyond);
     for (const [column, ascending] of orderOf(view.sort)) query = query.order(column, { ascending });
     query = query.limit(size);
     return unwrap(await (signal ? query.abortSignal(signal) : query));

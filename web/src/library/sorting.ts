@@ -1,4 +1,4 @@
-import { type Behind, behindRow, quote } from "../client/keyset";
+import { type Behind, behindRow } from "../client/keyset";
 import { createStore } from "../client/store";
 import type { DocumentRow } from "./documents";
 
@@ -72,11 +72,17 @@ export function orderOf(sort: Sort): [column: string, ascending: boolean][] {
     return [first, ["id", !sort.descending]];
 }
 
-/** The rows behind a place, for REST. */
-export function behind(sort: Sort, place: Place): Behind {
-    const column = COLUMNS[sort.by];
-    const { beyond, ...start } = behindRow(column, place[column], place.id, sort.descending);
-    if (sort.by !== "status") return { ...start, beyond };
-    const newer = `created_at.lt.${place.created_at},and(created_at.eq.${place.created_at},id.lt.${place.id})`;
-    return { ...start, beyond: `status.${sort.descending ? "lt" : "gt"}.${quote(place.status)},${newer}` };
+/**
+ * The rows behind a place, for REST, in the parts that each begin in the index: within a status and, where that is through,
+ * the statuses behind it; one part in every other order.
+ */
+export function behind(sort: Sort, place: Place): Condition[] {
+    const further = sort.descending ? "lt" : "gt";
+    if (sort.by !== "status") return [behindRow(COLUMNS[sort.by], place[COLUMNS[sort.by]], place.id, sort.descending)];
+    return [{ ...behindRow("created_at", place.created_at, place.id, true), status: `eq.${place.status}` }, { status: `${further}.${place.status}` }];
+}
+
+export interface Condition extends Partial<Behind> {
+    /** An operator and a status. */
+    status?: string;
 }

@@ -24,11 +24,12 @@ import { useFormat, useText } from "../text/text";
 const PAGE = 100;
 
 async function readTrash(owner: string, last: DocumentRow | null): Promise<DocumentRow[]> {
-    let query = supabase().from("documents").select("*").eq("owner_id", owner).not("deleted_at", "is", null);
+    let query = supabase().from("documents").select("*").eq("owner_id", owner);
     if (last?.deleted_at) {
+        // it says "deleted" as well; said twice, the planner expects few rows and sorts them all
         const { column, operator, value, beyond } = behindRow("deleted_at", last.deleted_at, last.id, true);
         query = query.filter(column, operator, value).or(beyond);
-    }
+    } else query = query.not("deleted_at", "is", null);
     return unwrap(await query.order("deleted_at", { ascending: false }).order("id", { ascending: false }).limit(PAGE));
 }
 
