@@ -42,7 +42,7 @@ def run(quick: bool) -> dict[str, Any]:
     rounds, small = (1, 500) if quick else (3, 1000)
     with tempfile.TemporaryDirectory(prefix="bench-storage-") as name:
         folder = Path(name)
-        with _stack(folder) as stack, serving(folder / "peer") as (peer_name, peer_port):
+        with running_stack(folder) as stack, serving(folder / "peer") as (peer_name, peer_port):
             peer = Server(peer_port, "PUT", lambda key: f"/{key}", {}, (201, 204))
             results = [*_large(stack, peer, peer_name, folder, rounds), *_small(stack, peer, peer_name, small, rounds)]
             results += _crowd(stack)
@@ -160,7 +160,8 @@ class Stack(Server):
 
 
 @contextmanager
-def _stack(folder: Path) -> Iterator[Stack]:
+def running_stack(folder: Path) -> Iterator[Stack]:
+    """A stack of its own with an empty schema and the bucket BUCKET."""
     schema, data = folder / "empty.sql", folder / "data"
     schema.touch()
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -356,6 +357,7 @@ dsn, count, turn, clients, bucket, probe, final = sys.argv[1:]
 count, clients = int(count), int(clients)
 role = "select set_config('role', 'service_role', true), set_config('storage.allow_delete_query', 'true', true)"
 connections = [psycopg.connect(dsn, autocommit=True) for _ in range(clients)]
+done = []
 
 def work(place):
     connection = connections[place]
@@ -370,6 +372,7 @@ def work(place):
             connection.execute("select id from storage.objects where bucket_id = %s and name = %s for update",
                                [bucket, key])
             connection.execute(final, [bucket, key])
+        done.append(key)
 
 threads = [threading.Thread(target=work, args=(place,)) for place in range(clients)]
 started = time.perf_counter()
@@ -377,7 +380,10 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-print(time.perf_counter() - started)
+seconds = time.perf_counter() - started
+if len(done) != count:
+    sys.exit(f"only {len(done)} of {count} were stored")
+print(seconds)
 """
 
 
