@@ -50,7 +50,8 @@ export async function renameDocument(person: string, document: DocumentRow, name
 export async function deleteDocuments(person: string, documents: readonly DocumentRow[]): Promise<void> {
     const { text, format } = spoken();
     const at = new Date().toISOString();
-    count(person, -documents.length);
+    // the row goes first; its number, which the whole frame shows, follows when that has been seen
+    setTimeout(() => count(person, -documents.length), 50);
     put(
         cache,
         person,
