@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "@playwright/test";
 
 export default defineConfig({
@@ -6,7 +7,7 @@ export default defineConfig({
     // deadlines, far above what anything takes: the machine may be busy
     timeout: 180_000,
     expect: { timeout: 30_000 },
-    workers: Number(process.env.WEB_TEST_WORKERS ?? 2),
+    workers: Number(process.env.WEB_TEST_WORKERS ?? Math.max(2, Math.min(4, availableParallelism()))),
     fullyParallel: true,
     forbidOnly: true,
     reporter: process.env.WEB_TEST_REPORT ? [["json", { outputFile: process.env.WEB_TEST_REPORT }]] : [["list"]],

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "web"
 PICTURES = Path(__file__).parent / "pictures"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-RUN_SECONDS = 3600
+RUN_SECONDS = 3600  # a deadline: the machine may be busy with ten things
 
 
 def run_node(*arguments: str, seconds: float = 300, **more: str) -> subprocess.CompletedProcess[str]:
