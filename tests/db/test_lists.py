@@ -84,6 +84,14 @@ def test_a_search_finds_what_is_typed_in_pieces(owner: Person) -> None:
     assert owner.run("select id from search_documents('cancion')") == []
 
 
+def test_names_have_the_statistics_that_searches_are_planned_by(database: Database) -> None:
+    """Without them the planner takes a common word for a rare one, and reads all of a large library."""
+    target = database.value(
+        "select attstattarget from pg_attribute where attrelid = 'documents'::regclass and attname = 'name'"
+    )
+    assert target is None or target != 0
+
+
 def test_without_the_trigram_index_a_search_finds_the_same(database: Database, owner: Person) -> None:
     """It needs two extensions, which a server may lack."""
     database.run("drop index documents_search_idx")
