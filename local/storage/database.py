@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import Escaping, TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -157,17 +157,22 @@ class Database:
                 if "cached plan" not in str(problem):
                     raise
             # somebody has changed a table's columns; nothing was done yet
-            await connection.execute("deallocate all")
-            self.prepared.pop(connection, None)
+            await self.forget_prepared(connection)
             return await self.run_at_once(connection, every, len(first), undo)
 
     async def run_at_once(
         self, connection: Connection, every: Sequence[tuple[str | None, str, Values]], first: int, undo: bool
     ) -> list[list[Row]]:
-        prepared = self.prepared.setdefault(connection, Prepared())
+        prepared = self.prepared.get(connection)
+        if prepared is None:
+            prepared = self.prepared[connection] = Prepared(Escaping(connection.pgconn))
         calls = [prepared.call(role, text, values) for role, text, values in every]
         if made := prepared.take_unmade():
-            await connection.cursor().execute("; ".join(made).encode())
+            try:
+                await connection.cursor().execute("; ".join(made).encode())
+            except psycopg.Error:
+                await self.forget_prepared(connection)  # nobody knows which of them are there
+                raise
         cursor = connection.cursor()
         try:
             await cursor.execute("; ".join(["begin", *calls, "rollback" if undo else "commit"]).encode())
@@ -182,6 +187,11 @@ class Database:
             await cursor.set_result(place + 1)  # behind that of `begin`
             answers.append(await cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else [])
         return answers
+
+    async def forget_prepared(self, connection: Connection) -> None:
+        self.prepared.pop(connection, None)
+        if not connection.closed:
+            await connection.execute("deallocate all")
 
     async def become(self, cursor: Cursor, caller: Caller, scope: Scope) -> None:
         """Go on in this transaction with another caller's role and claims."""

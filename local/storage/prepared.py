@@ -2,7 +2,7 @@
 
 A batch of ordinary statements is parsed and planned anew each time, which took Postgres longer than running it; the
 extended protocol with its parameters takes one statement a message and the driver a millisecond for six. So values go
-into the text, quoted here, and nothing but values.
+into the text, quoted by the database's own library, and nothing but values.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg.pq.abc import Escaping
 from psycopg.types.json import Jsonb
 
 __all__ = ["Prepared", "Values"]
@@ -26,7 +27,8 @@ MOST = 200  # roles are what tokens say; only the database knows which there are
 class Prepared:
     """One connection's prepared statements, each for the role that runs it: row level security is part of a plan."""
 
-    def __init__(self) -> None:
+    def __init__(self, escaping: Escaping) -> None:
+        self.escaping = escaping
         self.names: dict[tuple[str | None, str], str] = {}
         self.unmade: list[str] = []
 
@@ -43,12 +45,28 @@ class Prepared:
         if not order:
             return f"execute {name}"
         given = [values[key] for key in order]  # type: ignore[index]  # names, or numbers from 0 on
-        return f"execute {name}({','.join(map(literal, given))})"
+        return f"execute {name}({','.join(self.literal(value) for value in given)})"
 
     def take_unmade(self) -> list[str]:
         """What has to be run before the calls; it is the caller's now."""
         unmade, self.unmade = self.unmade, []
         return unmade
+
+    def literal(self, value: object) -> str:
+        """A value as SQL. Raises psycopg.DataError for text with NUL, which Postgres does not hold."""
+        if value is None:
+            return "null"
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int):
+            return str(value)
+        if isinstance(value, Jsonb):
+            value = json.dumps(value.obj)
+        if not isinstance(value, str):
+            raise TypeError(f"no literal of {type(value).__name__}")
+        if "\0" in value:
+            raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+        return bytes(self.escaping.escape_literal(value.encode())).decode()
 
 
 @cache
@@ -63,22 +81,3 @@ def numbered_places(text: str) -> tuple[str, tuple[str | int, ...]]:
         return f"${order.index(key) + 1}"
 
     return PLACE.sub(number, text), tuple(order)
-
-
-def literal(value: object) -> str:
-    """A value as SQL. Raises psycopg.DataError for text with NUL, which Postgres does not hold."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, Jsonb):
-        value = json.dumps(value.obj)
-    if not isinstance(value, str):
-        raise TypeError(f"no literal of {type(value).__name__}")
-    if "\0" in value:
-        raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
-    quoted = value.replace("'", "''")
-    # whatever standard_conforming_strings says
-    return "'" + quoted + "'" if "\\" not in quoted else " E'" + quoted.replace("\\", "\\\\") + "'"
