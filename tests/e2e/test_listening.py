@@ -30,16 +30,20 @@ def listening() -> Iterator[tuple[str, IPv4Address | IPv6Address, int]]:
 
 def family(pid: int) -> set[int]:
     """A process and all that it has started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # ended meanwhile
+        return set()
     return {pid}.union(*(family(int(child)) for child in children))
 
 
 def sockets(pid: int) -> set[str]:
     """The inodes of a process's open sockets."""
     found = set()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            found.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
+    with contextlib.suppress(FileNotFoundError):  # ended meanwhile
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
     return found
 
 
