@@ -9,6 +9,8 @@ export default defineConfig({
     expect: { timeout: 30_000 },
     workers: Number(process.env.WEB_TEST_WORKERS ?? Math.max(2, Math.min(4, availableParallelism()))),
     fullyParallel: true,
+    // A browser on a busy machine is late now and then. Whatever passes only then is named by the tests that started this.
+    retries: process.env.WEB_TEST_REPORT ? 1 : 0,
     forbidOnly: true,
     reporter: process.env.WEB_TEST_REPORT ? [["json", { outputFile: process.env.WEB_TEST_REPORT }]] : [["list"]],
     use: {
