@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -68,9 +69,7 @@ def test_an_outage_of_storage_costs_no_document_a_failure(arena: Arena, person: 
             wait_for(lambda: runner.events("storage_lost"), 60)
             knocks = way.knocks
             wait_for(lambda: way.knocks >= knocks + 2, 60)  # it asks again, and does nothing else
-            for document in documents:
-                row = person.row(document["id"])
-                assert (row["status"], row["error"]) == ("queued", None)
+            wait_for(lambda: all(is_waiting(person.row(document["id"])) for document in documents), 60)
             assert runner.events("job_failed") == []
             way.is_open = True
             for document in documents:
@@ -79,6 +78,10 @@ def test_an_outage_of_storage_costs_no_document_a_failure(arena: Arena, person: 
             assert len(runner.events("storage_lost")) == len(runner.events("storage_back")) == 1
     finally:
         arena.database.execute("update jobs.queues set failure_budget = 8")
+
+
+def is_waiting(row: dict[str, Any]) -> bool:
+    return (row["status"], row["error"]) == ("queued", None)
 
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGQUIT], ids=["fast shutdown", "crash"])
