@@ -5,7 +5,7 @@ export default defineConfig({
     testDir: "e2e",
     outputDir: process.env.WEB_TEST_OUTPUT ?? "../tests/web/pictures/failures",
     // deadlines, far above what anything takes: the machine may be busy
-    timeout: 180_000,
+    timeout: 600_000,
     expect: { timeout: 30_000 },
     workers: Number(process.env.WEB_TEST_WORKERS ?? Math.max(2, Math.min(4, availableParallelism()))),
     fullyParallel: true,

@@ -24,6 +24,15 @@ PICTURES = Path(__file__).parent / "pictures"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 RUN_SECONDS = 1800  # a deadline, ten times what it takes on a machine that does nothing else
 
+UNSTEADY: list[str] = []
+"""What the browser passed only at its second try."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was unsteady."""
+    for title in UNSTEADY:
+        terminalreporter.write_line(f"Unsteady: {title} passed only at its second try.")
+
 
 def run_node(*arguments: str, seconds: float = 300, **more: str) -> subprocess.CompletedProcess[str]:
     """Run one of the client's own tools in web/."""
@@ -134,7 +143,7 @@ def play(folder: Path, pattern: str, stack: dict[str, Any]) -> dict[tuple[str, s
         for spec in suite.get("specs", ()):
             *earlier, result = spec["tests"][0]["results"]
             if earlier and result["status"] == "passed":
-                print(f"\nUnsteady: {spec['title']} passed only at its second try", file=sys.__stderr__)
+                UNSTEADY.append(spec["title"])
             words = "\n".join(str(error.get("message", "")) for error in result.get("errors", ()))
             outcomes[spec["file"], spec["title"]] = Outcome(result["status"], words)
 
